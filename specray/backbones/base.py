@@ -1,0 +1,79 @@
+"""What the rest of the house knows of a backbone, and the one place that builds them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from specray.backbones.config import BackboneConfig, Precision
+from specray.backbones.descriptor import DescriptorBackbone
+from specray.backbones.vit import VitBackbone
+from specray.backbones.weights import parse_weights
+from specray.errors import UserError
+
+DESCRIPTOR = "descriptor"
+
+
+class Backbone(Protocol):
+    """A map from images to patch features; each image's features depend on that image alone."""
+
+    name: str
+    patch_size: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 RGB, H and W multiples of the patch size, to (B, N, D) float32."""
+        ...
+
+
+def build_backbone(
+    config: BackboneConfig, weights: bytes | None, source: str, device: str
+) -> Backbone:
+    """The backbone that a configuration names.
+
+    Parameters
+    ----------
+    config
+        What to build.
+    weights
+        Contents of the weights file; None for the descriptor, which has none.
+    source
+        Name of that file, for its format and for messages.
+    device
+        ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    UserError
+        Unknown model, weights that do not fit, a licence that was not accepted.
+    """
+    if config.backbone == DESCRIPTOR:
+        return DescriptorBackbone()
+    if weights is None:
+        raise UserError(f"{config.backbone} needs weights; pass --weights FILE.safetensors")
+    return VitBackbone(
+        config.backbone,
+        parse_weights(weights, source),
+        feature=config.feature,
+        block=config.block,
+        device=device,
+        dtype=_dtype(config.precision, device),
+    )
+
+
+def check_licence(config: BackboneConfig) -> None:
+    """Refuse DINOv3, whose licence is its own, until the person has accepted it."""
+    if "dinov3" in config.backbone and not config.accept_dinov3_licence:
+        raise UserError(
+            f"{config.backbone} comes under the DINOv3 License, not an open one; "
+            "read it, then pass --accept-dinov3-licence"
+        )
+
+
+def _dtype(precision: Precision, device: str) -> torch.dtype:
+    if precision == "auto":
+        if device == "cpu":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

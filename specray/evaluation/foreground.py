@@ -1,0 +1,73 @@
+"""Foreground masks against ground truth, averaged over images (DSM, object segmentation)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ForegroundScore:
+    """Means over images of the foreground IoU and the pixel accuracy."""
+
+    iou: float
+    """In [0, 1]. Papers call this mean over images "mIoU"."""
+    accuracy: float
+    """In [0, 1]."""
+
+
+@dataclass(frozen=True)
+class ForegroundSums:
+    """Sums over images; states of disjoint sets of images add up to the state of their union."""
+
+    iou: float = 0.0
+    accuracy: float = 0.0
+    images: int = 0
+
+    def __add__(self, other: ForegroundSums) -> ForegroundSums:
+        return ForegroundSums(
+            self.iou + other.iou, self.accuracy + other.accuracy, self.images + other.images
+        )
+
+    def finish(self) -> ForegroundScore:
+        """Means over the images; NaN without images."""
+        if self.images == 0:
+            return ForegroundScore(float("nan"), float("nan"))
+        return ForegroundScore(self.iou / self.images, self.accuracy / self.images)
+
+
+def foreground(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> ForegroundSums:
+    """Score of one image.
+
+    Parameters
+    ----------
+    prediction, truth
+        (H, W) bool masks of the same size.
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction is {prediction.shape}, ground truth is {truth.shape}")
+    union = np.count_nonzero(prediction | truth)
+    iou = np.count_nonzero(prediction & truth) / union if union else 0.0
+    accuracy = np.count_nonzero(prediction == truth) / truth.size
+    return ForegroundSums(float(iou), float(accuracy), images=1)
+
+
+def mean_of_groups(groups: Iterable[ForegroundSums]) -> ForegroundScore:
+    """Mean over groups of the groups' means: frames of a video first, then videos (DAVIS).
+
+    Parameters
+    ----------
+    groups
+        One state per group; empty groups are left out.
+    """
+    scores = [group.finish() for group in groups if group.images]
+    sums = [ForegroundSums(score.iou, score.accuracy, images=1) for score in scores]
+    return sum(sums, start=ForegroundSums()).finish()

@@ -1,0 +1,102 @@
+"""Segments: the masks of an image as rows of the output table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from specray.masks.geometry import Blocks, ImageGeometry, to_blocks
+from specray.masks.morphology import erode_dilate
+from specray.masks.rle import RLE, encode, label_runs
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One mask of one image, in pixels of the original image."""
+
+    method: str
+    """``object``, ``region``, ..."""
+    index: int
+    """Rank within the method: 0 is the object, or the background region."""
+    score: float
+    """In [0, 1], higher is surer."""
+    bbox: Box
+    """[x, y, width, height], tight around the mask unless the method says otherwise."""
+    area: int
+    """Pixels of the mask."""
+    rle: RLE
+    """The mask."""
+    feature: NDArray[np.float16] | None = None
+    """(D,) descriptor of the segment, if one was asked for."""
+
+
+def segments_from_labels(
+    labels: NDArray[np.int64],
+    geometry: ImageGeometry,
+    method: str,
+    scores: Sequence[float] | NDArray[np.float64],
+    erode: int = 0,
+    dilate: int = 0,
+) -> list[Segment]:
+    """One segment for every label of a map of the grid that covers a pixel of the image.
+
+    Parameters
+    ----------
+    labels
+        (grid_h, grid_w) int64; the label is the segment's index, cells of no segment have -1.
+    geometry
+        Sizes of the image and of its grid.
+    method
+        Method that made the labels.
+    scores
+        Score of every label.
+    erode, dilate
+        Steps, in cells, on a copy of the mask from which the box is taken (DSM's boxes).
+
+    Returns
+    -------
+    Segments by rising index. Masks are disjoint, and cover the image if no label is -1.
+    """
+    size = (geometry.height, geometry.width)
+    blocks = to_blocks(labels, geometry)
+    runs = label_runs(blocks)
+    areas = np.bincount(runs.labels + 1, weights=np.diff(runs.edges))[1:]
+    tight = _boxes(blocks)
+    return [
+        Segment(
+            method=method,
+            index=label,
+            score=float(scores[label]),
+            bbox=_refined_box(labels == label, geometry, erode, dilate)
+            if erode or dilate
+            else tight[label],
+            area=int(areas[label]),
+            rle=encode(runs, label, size),
+        )
+        for label in np.flatnonzero(areas).tolist()
+    ]
+
+
+def _boxes(blocks: Blocks) -> dict[int, Box]:
+    """Tight box of every label from 0 up that occurs."""
+    bottom, right = np.cumsum(blocks.heights), np.cumsum(blocks.widths)
+    boxes = {}
+    for label, extent in enumerate(ndimage.find_objects(blocks.labels + 1)):
+        if extent is not None:
+            rows, columns = extent
+            y = bottom[rows.start] - blocks.heights[rows.start]
+            x = right[columns.start] - blocks.widths[columns.start]
+            width, height = right[columns.stop - 1] - x, bottom[rows.stop - 1] - y
+            boxes[label] = (float(x), float(y), float(width), float(height))
+    return boxes
+
+
+def _refined_box(mask: NDArray[np.bool_], geometry: ImageGeometry, erode: int, dilate: int) -> Box:
+    refined = erode_dilate(mask, erode, dilate)
+    return _boxes(to_blocks(refined.astype(np.int64) - 1, geometry))[0]

@@ -1,0 +1,126 @@
+"""Joining or starting Ray, and the proof that the job fits before it starts.
+
+Ray Data waits silently, for ever, when its actors hold every CPU and its tasks find none.
+So the plan of resources is made and checked up front.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.data import DataContext
+
+from specray.errors import UserError
+from specray.pipelines.config import Device
+
+
+@dataclass(frozen=True)
+class ResourcePlan:
+    """Actors of the pass and what each of them holds."""
+
+    device: str
+    actors: int
+    cpus_per_actor: int
+    gpus_per_actor: int
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Use the cluster of RAY_ADDRESS or of this process, else start Ray on this machine.
+
+    What is started here listens on loopback only and is stopped at the end.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray reports every actor pool as an error of its own making (ray issue 57733).
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(logging_level=logging.ERROR)
+    else:
+        ray.init(
+            address="local",
+            # One more than there are cores: the actors take the cores, the light tasks around
+            # them (listing, decoding, committing) still find a place.
+            num_cpus=cores() + 1,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def plan_resources(
+    resources: dict[str, float], nodes: list[dict[str, float]], device: Device, workers: int | None
+) -> ResourcePlan:
+    """Give every actor its CPUs or its GPU, and leave a CPU for the tasks.
+
+    Parameters
+    ----------
+    resources
+        Totals of the cluster, as ``ray.cluster_resources()`` gives them.
+    nodes
+        The same per node.
+    device
+        What the person asked for.
+    workers
+        Actors asked for; None takes one per GPU, or all CPUs but one.
+
+    Raises
+    ------
+    UserError
+        There is no GPU but one was asked for, or the actors leave no CPU for the tasks.
+    """
+    cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    if device == "cuda" and not gpus:
+        raise UserError("--device cuda, but Ray sees no GPU in this cluster; use --device cpu")
+    if device != "cpu" and gpus:
+        actors = workers or gpus
+        plan = ResourcePlan("cuda", actors, cpus_per_actor=1, gpus_per_actor=1)
+        if actors > gpus:
+            raise UserError(f"--num-workers {actors} needs {actors} GPUs, the cluster has {gpus}")
+    else:
+        actors = workers or max(1, cpus - 1)
+        per_actor = max(1, (cpus - 1) // actors)
+        largest = int(max((node.get("CPU", 0) for node in nodes), default=cpus))
+        plan = ResourcePlan("cpu", actors, min(per_actor, largest), gpus_per_actor=0)
+    needed = plan.actors * plan.cpus_per_actor + 1
+    if needed > cpus:
+        raise UserError(
+            f"{plan.actors} workers and one CPU for decoding need {needed} CPUs, the cluster has "
+            f"{cpus}; Ray would wait for ever: lower --num-workers or add CPUs"
+        )
+    return plan
+
+
+def configure_data(context: DataContext) -> None:
+    """Set Ray Data up for the pass: everything in order, nothing on the screen."""
+    # Rows come out in the order of the manifest, so that a shard is a run of consecutive rows.
+    context.execution_options.preserve_order = True
+    # A batch of decoded images stays one block: the budget of patches bounds its size.
+    context.target_max_block_size = 2**30
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def cluster_plan(device: Device, workers: int | None) -> ResourcePlan:
+    """`plan_resources` for the cluster that this process has joined."""
+    nodes: list[dict[str, Any]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return plan_resources(ray.cluster_resources(), nodes, device, workers)

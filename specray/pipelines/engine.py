@@ -1,0 +1,202 @@
+"""One image pass without Ray: pixels in, rows out. What the accelerator actor runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from specray.backbones import Backbone
+from specray.errors import ErrorCode, ImageError, Stage
+from specray.masks import ImageGeometry, Segment, object_segments, region_segments
+from specray.pipelines.config import SegmentConfig
+from specray.seeds import derive_seed
+from specray.sources import DecodedImage
+from specray.spectral import Eigenpairs, decompose
+from specray.tables.rows import Row, error_row, segment_row
+
+_WORKSPACE_BYTES = {"cpu": 512 * 2**20, "cuda": 8 * 2**30}
+"""Room for the affinity matrices of one batch, by device."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as the backbone takes it."""
+
+    key: str
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) RGB, whole patches."""
+    height: int
+    """Pixels of the original image."""
+    width: int
+    resized_height: int
+    """Pixels after resizing, before cropping to whole patches."""
+    resized_width: int
+
+
+def check_grid(height: int, width: int, patch_size: int, max_patches: int) -> None:
+    """Refuse an image that is smaller than a patch or has more patches than the budget.
+
+    Parameters
+    ----------
+    height, width
+        Pixels as the backbone would see them.
+
+    Raises
+    ------
+    ImageError
+        ``too_small`` or ``too_many_patches``.
+    """
+    grid_h, grid_w = height // patch_size, width // patch_size
+    if not (grid_h and grid_w):
+        message = f"{width} x {height} pixels hold no whole patch of {patch_size} x {patch_size}"
+        raise ImageError(ErrorCode.TOO_SMALL, Stage.DECODE, message)
+    if grid_h * grid_w > max_patches:
+        message = (
+            f"{width} x {height} pixels make {grid_h * grid_w} patches, the budget is "
+            f"{max_patches}; resize with --image-size"
+        )
+        raise ImageError(ErrorCode.TOO_MANY_PATCHES, Stage.DECODE, message)
+
+
+def prepare(key: str, image: DecodedImage, patch_size: int) -> Prepared:
+    """Crop a decoded image to whole patches at the top left (DSM code, preprocessing)."""
+    height, width = image.pixels.shape[:2]
+    cropped = image.pixels[: height - height % patch_size, : width - width % patch_size]
+    return Prepared(key, cropped, image.height, image.width, height, width)
+
+
+class Engine:
+    """Features, spectrum and masks of images, in batches of equal size.
+
+    The rows of an image depend on that image, the configuration and the seed alone.
+    """
+
+    def __init__(self, config: SegmentConfig, backbone: Backbone, device: str) -> None:
+        self._config = config
+        self._backbone = backbone
+        self._device = torch.device(device)
+
+    def __call__(self, images: Sequence[Prepared]) -> list[Row]:
+        """One row per image, in the order of the images."""
+        rows: list[Row | None] = [None] * len(images)
+        for members in self._batches(images):
+            batch = [images[i] for i in members]
+            for i, row in zip(members, self._rows(batch), strict=True):
+                rows[i] = row
+        return [row for row in rows if row is not None]
+
+    def _batches(self, images: Sequence[Prepared]) -> Iterable[list[int]]:
+        """Positions of images of equal size, in groups whose affinities fit the workspace."""
+        by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for i, image in enumerate(images):
+            by_shape[image.pixels.shape].append(i)
+        for (height, width, _), members in by_shape.items():
+            cell = self._config.spectral.downsample_factor or self._backbone.patch_size
+            affinity_bytes = 4 * ((height // cell) * (width // cell)) ** 2
+            # two matrices of that size are alive at a time
+            step = max(1, _WORKSPACE_BYTES[self._device.type] // (2 * affinity_bytes))
+            yield from (members[i : i + step] for i in range(0, len(members), step))
+
+    @torch.inference_mode()
+    def _rows(self, batch: list[Prepared]) -> list[Row]:
+        pixels = torch.from_numpy(np.stack([image.pixels for image in batch])).permute(0, 3, 1, 2)
+        features = self._backbone(pixels)
+        finite = features.isfinite().flatten(1).all(dim=1).tolist()
+        good = [i for i, ok in enumerate(finite) if ok]
+        rows: list[Row] = [_not_finite(image) for image in batch]
+        if good:
+            images, select = [batch[i] for i in good], torch.tensor(good)
+            found = self._segment(images, pixels[select], features[select.to(features.device)])
+            for i, row in zip(good, found, strict=True):
+                rows[i] = row
+        return rows
+
+    def _segment(self, batch: list[Prepared], pixels: Tensor, features: Tensor) -> list[Row]:
+        patch = self._backbone.patch_size
+        grid = (pixels.shape[2] // patch, pixels.shape[3] // patch)
+        spectral = self._config.spectral
+        images = pixels if spectral.color_lambda else None
+        pairs, grid = decompose(features, grid, patch, spectral, images)
+        geometries = [
+            _geometry(image, spectral.downsample_factor or patch, grid) for image in batch
+        ]
+        segments: list[list[Segment]] = [[] for _ in batch]
+        for method in self._config.methods:
+            for have, new in zip(
+                segments, self._find(method, batch, pairs, grid, geometries), strict=True
+            ):
+                have.extend(new)
+        return self._assemble(batch, pairs, grid, segments)
+
+    def _find(
+        self,
+        method: str,
+        batch: list[Prepared],
+        pairs: Eigenpairs,
+        grid: tuple[int, int],
+        geometries: Sequence[ImageGeometry],
+    ) -> list[list[Segment]]:
+        if method == "objects":
+            return object_segments(pairs.vectors, grid, geometries, self._config.objects)
+        seeds = [derive_seed(self._config.seed, image.key) for image in batch]
+        return region_segments(
+            pairs.vectors, pairs.values, grid, geometries, self._config.regions, seeds
+        )
+
+    def _assemble(
+        self,
+        batch: list[Prepared],
+        pairs: Eigenpairs,
+        grid: tuple[int, int],
+        segments: list[list[Segment]],
+    ) -> list[Row]:
+        values = pairs.values.cpu().numpy()
+        fallback = pairs.dense_fallback.tolist()
+        kept = "eigenvectors" in self._config.keep
+        vectors = _unit_range(pairs.vectors).half().flatten(1).cpu().numpy() if kept else None
+        return [
+            _size_of(image)
+            | {
+                "grid_h": grid[0],
+                "grid_w": grid[1],
+                "eigenvalues": values[i],
+                "eigenvectors": None if vectors is None else vectors[i],
+                "dense_fallback": fallback[i],
+                "segments": [segment_row(segment) for segment in segments[i]],
+            }
+            for i, image in enumerate(batch)
+        ]
+
+
+def _geometry(image: Prepared, cell: int, grid: tuple[int, int]) -> ImageGeometry:
+    return ImageGeometry(
+        height=image.height,
+        width=image.width,
+        resized_height=image.resized_height,
+        resized_width=image.resized_width,
+        patch=cell,
+        grid_h=grid[0],
+        grid_w=grid[1],
+    )
+
+
+def _unit_range(vectors: Tensor) -> Tensor:
+    """Scale each vector to max |x| = 1: D-normalised entries are too small for float16."""
+    scale = vectors.abs().amax(dim=-1, keepdim=True)
+    return vectors / scale.clamp_min(torch.finfo(vectors.dtype).tiny)
+
+
+def _size_of(image: Prepared) -> Row:
+    return {"key": image.key, "width": image.width, "height": image.height}
+
+
+def _not_finite(image: Prepared) -> Row:
+    message = "the backbone returned NaN or infinite features; try --precision fp32"
+    error = ImageError(ErrorCode.NOT_FINITE, Stage.FEATURES, message)
+    return _size_of(image) | {"error": error_row(error)}

@@ -1,0 +1,71 @@
+"""The report job: a page for people on what the segment job wrote."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from specray.errors import UserError
+from specray.sources import Store, open_store
+from specray.tables.report import build_report
+from specray.tables.run import read_run
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Write report/index.html into the output of a segment run.
+
+    A static page without scripts: key figures, a sample of images with their masks,
+    distributions, the most doubtful images, errors, and how the run was made. One pass over the
+    Parquet; the size of the report does not grow with the number of images.
+
+    Try: specray report --output out/
+    """
+
+    output: str
+    """Where the segment job wrote: a folder or URI."""
+
+    input: str | None = None
+    """Where the photographs are now; absent = where the run read them."""
+
+    samples: int = 48
+    """Images in the gallery, drawn by a hash of their keys; about 80 KB each."""
+
+    endpoint: str | None = None
+    """URL of an S3-compatible store for s3:// URIs; absent = the one of the run. Credentials come
+    from the environment."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 0:
+            raise ValueError("--samples must not be negative")
+
+
+def run_report(config: ReportConfig) -> dict[str, Any]:
+    """Write the report; see `ReportConfig`.
+
+    Returns
+    -------
+    dict
+        Counts, seconds and the location of the page: the job's last line.
+
+    Raises
+    ------
+    UserError
+        The output holds no run, or a store does not answer.
+    """
+    start = time.monotonic()
+    output = _store(config.output, config.endpoint)
+    run = read_run(output)
+    if run is None:
+        raise UserError(f"{config.output} holds no run.json; run specray segment first")
+    made = run["configuration"]
+    source = _store(config.input or made["input"], config.endpoint or made["run"]["endpoint"])
+    summary = build_report(output, source, samples=config.samples)
+    seconds = round(time.monotonic() - start, 3)
+    return {"job": "report", **dataclasses.asdict(summary), "seconds": seconds}
+
+
+def _store(uri: str, endpoint: str | None) -> Store:
+    return open_store(uri, endpoint if uri.startswith("s3://") else None)

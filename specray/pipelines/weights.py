@@ -1,0 +1,43 @@
+"""From a configuration to the bytes of its weights, on whichever machine asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from specray.backbones import DESCRIPTOR, BackboneConfig, check_licence, published_weights, sha256
+from specray.errors import ImageError, UserError
+from specray.sources import open_parent
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights file: its contents, where it came from and its SHA-256. The descriptor has none."""
+
+    data: bytes | None = None
+    source: str = "none"
+    sha256: str | None = None
+
+
+def load_weights(config: BackboneConfig, endpoint: str | None) -> Weights:
+    """Read the weights that the configuration names.
+
+    Raises
+    ------
+    UserError
+        Licence not accepted, no such file, or no way to the hub.
+    """
+    check_licence(config)
+    if config.backbone == DESCRIPTOR:
+        if config.weights is not None:
+            raise UserError("the descriptor takes no weights; drop --weights or name a --backbone")
+        return Weights()
+    if config.weights is None:
+        data, source = published_weights(config.backbone)
+    else:
+        source = config.weights
+        store, key = open_parent(source, endpoint if source.startswith("s3://") else None)
+        try:
+            data = store.read(key).data
+        except ImageError as error:
+            raise UserError(f"cannot read --weights {source}: {error.message}") from None
+    return Weights(data, source, sha256(data))

@@ -1,0 +1,102 @@
+"""From a URI to its store."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from specray.errors import UserError
+from specray.sources.stores.arrow import ArrowStore
+from specray.sources.stores.base import Store
+from specray.sources.stores.local import LocalStore
+from specray.sources.stores.s3 import S3Store
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9._-]{3,255}")
+_SECRET: Final = re.compile(
+    r"://[^/@:]*:[^/@]*@|[?&][^=&]*(secret|token|key|password|credential|sig)[^=&]*=",
+    re.IGNORECASE,
+)
+_ARROW_SCHEMES: Final = {"gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "mock"}
+
+
+def open_store(uri: str, endpoint: str | None = None) -> Store:
+    """Return the store of a URI. Nothing is contacted before the first call of a method.
+
+    Parameters
+    ----------
+    uri
+        A path, ``file:///path``, ``s3://bucket/prefix``, or a URI for Arrow: ``gs://``,
+        ``abfs://``, ``hdfs://``. The prefix of an S3 URI is taken literally, not unquoted.
+    endpoint
+        URL of an S3-compatible store; None takes ``AWS_ENDPOINT_URL_S3`` or
+        ``AWS_ENDPOINT_URL``, else Amazon. It travels with the store to other processes.
+
+    Raises
+    ------
+    UserError
+        The URI is not one of these, carries a secret, or does not go with an endpoint.
+
+    Examples
+    --------
+    >>> open_store("s3://photos/2026", endpoint="http://127.0.0.1:9000").uri
+    's3://photos/2026'
+    """
+    if not uri:
+        raise UserError("the URI is empty; give a folder or s3://bucket/prefix")
+    if _SECRET.search(uri):
+        raise UserError("the URI contains a secret; remove it and set it in the environment")
+    match = _SCHEME.match(uri)
+    scheme = match[1].lower() if match else ""
+    if scheme == "s3":
+        return _open_s3(uri, endpoint)
+    if endpoint is not None:
+        raise UserError(f"--endpoint goes with s3:// only, not with {uri}")
+    if scheme == "":
+        # absolute, not resolved: a link may lead elsewhere on another machine
+        path = Path(uri).expanduser() if uri.startswith("~/") else Path(uri)
+        return LocalStore(str(path.absolute()))
+    if scheme == "file":
+        return LocalStore(_file_path(uri))
+    if scheme in _ARROW_SCHEMES:
+        return ArrowStore(uri)
+    raise UserError(f"unknown scheme {scheme}://; use a path, s3://, gs://, abfs:// or hdfs://")
+
+
+def open_parent(uri: str, endpoint: str | None = None) -> tuple[Store, str]:
+    """Return the store that holds the object at `uri`, and the key of the object in it.
+
+    Raises
+    ------
+    UserError
+        As `open_store`, or the URI names no object.
+    """
+    parent, slash, key = uri.rpartition("/")
+    if not key or (parent.endswith("/") and parent != "/"):
+        raise UserError(f"{uri} names no file")
+    return open_store(parent or slash or ".", endpoint), key
+
+
+def _open_s3(uri: str, endpoint: str | None) -> S3Store:
+    bucket, _, prefix = uri[len("s3://") :].partition("/")
+    if not _BUCKET.fullmatch(bucket):  # not quoted: it may be an access key
+        raise UserError("the URI names no valid bucket; write s3://bucket/prefix")
+    endpoint = (
+        endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    )
+    if endpoint is not None:
+        parts = urlsplit(endpoint)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+            raise UserError("the endpoint must be a URL such as https://host:9000, without user")
+    prefix = prefix.rstrip("/")
+    return S3Store(bucket, prefix + "/" if prefix else "", endpoint)
+
+
+def _file_path(uri: str) -> str:
+    host, slash, path = uri[len("file://") :].partition("/")
+    if host not in {"", "localhost"} or not slash:
+        raise UserError(f"{uri} is not a local path; write file:///absolute/path")
+    return str(Path("/" + unquote(path)))

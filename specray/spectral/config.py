@@ -1,0 +1,27 @@
+"""The settings of the spectral room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SpectralConfig:
+    """How an image's patch features become Laplacian eigenvectors."""
+
+    eigenvectors: int = 5
+    """Eigenvectors per image, the constant one included. DSM uses 5 for regions; objects need 2."""
+    downsample_factor: int | None = None
+    """Pixels per cell of the affinity grid. None takes the backbone's patch size (no resizing);
+    8 with a /16 backbone doubles the grid, sharpens masks and costs about 16 times the time."""
+    color_lambda: float = 0.0
+    """Weight of the colour affinity beside the feature affinity. 0, as DSM runs by default, leaves
+    colour out."""
+
+    def __post_init__(self) -> None:
+        if self.eigenvectors < 2:
+            raise ValueError("eigenvectors must be at least 2: the first one is constant")
+        if self.downsample_factor is not None and self.downsample_factor < 1:
+            raise ValueError("downsample_factor must be at least 1 pixel")
+        if self.color_lambda < 0:
+            raise ValueError("color_lambda must not be negative")

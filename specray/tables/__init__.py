@@ -1,0 +1,1 @@
+"""The output: schema, shards, run record and report."""

@@ -1,0 +1,104 @@
+"""The report from end to end: read the shards once, draw the sample, write the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from specray.errors import UserError
+from specray.sources import Store
+from specray.tables.report.cards import Drawing, draw_card, draw_doubtful
+from specray.tables.report.gather import gather
+from specray.tables.report.pictures import density_map, png
+from specray.tables.report.render import render_page
+from specray.tables.rows import Row
+from specray.tables.run import read_run
+from specray.tables.shards import read_segments
+
+FOLDER: Final = "report/"
+PAGE: Final = f"{FOLDER}index.html"
+PICTURES: Final = f"{FOLDER}pictures/"
+
+DRAWERS: Final = 4
+"""Images that are read and drawn at a time; each may hold a full-size picture in memory."""
+
+
+@dataclass(frozen=True)
+class ReportSummary:
+    """What a report is about, and where it is."""
+
+    images: int
+    """Rows of the output, good and bad."""
+    errors: int
+    samples: int
+    """Images in the gallery."""
+    unavailable: int
+    """Images of the gallery whose photograph could not be shown."""
+    files: int
+    bytes: int
+    location: str
+    """URI of the page."""
+
+
+def build_report(output: Store, source: Store | None, *, samples: int) -> ReportSummary:
+    """Write ``report/`` into an output: ``index.html`` and the pictures it shows.
+
+    One pass over the shards; memory and the size of the report depend on `samples`, not on the
+    number of images. The same output and the same photographs give the same bytes.
+
+    Parameters
+    ----------
+    output
+        Where the segment job wrote. A report that is there is replaced.
+    source
+        Where the photographs are; None draws the masks without them.
+    samples
+        Images in the gallery.
+
+    Raises
+    ------
+    UserError
+        The output holds no run, or a store does not answer.
+    """
+    run = read_run(output)
+    if run is None:
+        raise UserError(f"{output.uri} holds no run.json; run specray segment first")
+    found = gather(read_segments(output), samples)
+    cards = _draw_all(found.sample.rows, source, draw_card)
+    doubtful = _draw_all(found.doubtful.rows, source, draw_doubtful)
+
+    files = {f"{PICTURES}places.png": png(density_map(found.places))}
+    for drawing in (*cards, *doubtful):
+        files |= {f"{PICTURES}{name}": data for name, data in drawing.files.items()}
+    gallery = [drawing.card for drawing in cards]
+    page = render_page(run, found, gallery, [d.card for d in doubtful], output.uri)
+    with ThreadPoolExecutor(DRAWERS) as pool:
+        list(pool.map(output.write, files.keys(), files.values()))
+    files[PAGE] = page.encode()
+    output.write(PAGE, files[PAGE])  # last, so that it never refers to what is not there
+    _delete_stale(output, files)
+    return ReportSummary(
+        images=found.images,
+        errors=found.errors,
+        samples=len(gallery),
+        unavailable=sum(card.unavailable is not None for card in gallery),
+        files=len(files),
+        bytes=sum(map(len, files.values())),
+        location=f"{output.uri.rstrip('/')}/{PAGE}",
+    )
+
+
+def _draw_all(
+    rows: Sequence[Row], source: Store | None, draw: Callable[[Row, Store | None], Drawing]
+) -> list[Drawing]:
+    with ThreadPoolExecutor(DRAWERS) as pool:
+        return list(pool.map(lambda row: draw(row, source), rows))
+
+
+def _delete_stale(output: Store, files: dict[str, bytes]) -> None:
+    """Remove the pictures of an earlier report that this one does not show."""
+    stale = [e.key for e in output.list() if e.key.startswith(PICTURES) and e.key not in files]
+    for key in stale:
+        output.delete(key)

@@ -1,0 +1,159 @@
+"""An image of the output as the report shows it: its figures and its pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from specray.errors import ImageError
+from specray.sources import Store, decode
+from specray.tables.report.pictures import (
+    Pixels,
+    blank,
+    heat_map,
+    object_overlay,
+    png,
+    region_overlay,
+    thumbnail_size,
+    webp,
+)
+from specray.tables.rows import Row
+
+
+@dataclass(frozen=True)
+class Card:
+    """The text of an image and the names of its pictures; None where there is none."""
+
+    key: str
+    width: int
+    """Pixels of the original."""
+    height: int
+    thumbnail_width: int
+    thumbnail_height: int
+    grid_w: int
+    grid_h: int
+    score: float | None
+    """Of object 0."""
+    objects: int
+    regions: int
+    fiedler: float | None
+    """lambda_1, the second smallest eigenvalue."""
+    unavailable: str | None
+    """Why the photograph is not shown."""
+    pictures: dict[str, str]
+    """File names of what there is: ``photograph``, ``object``, ``regions``."""
+    eigenvectors: list[str]
+    """File names of the maps of x_1, x_2, ..."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A card and its files, by name."""
+
+    card: Card
+    files: dict[str, bytes]
+
+
+def draw_card(row: Row, source: Store | None) -> Drawing:
+    """Draw everything there is to show of a good row.
+
+    Parameters
+    ----------
+    row
+        Of the segment schema, without error.
+    source
+        Where the photograph is. If it cannot be had, masks are drawn on grey.
+    """
+    photograph, unavailable = _photograph(row, source)
+    ground = _ground(row, photograph)
+    objects, regions = _segments(row, "object"), _segments(row, "region")
+    pictures: dict[str, bytes] = {}
+    if photograph is not None:
+        pictures["photograph"] = webp(photograph)
+    if objects:
+        pictures["object"] = webp(object_overlay(ground, objects, row["width"]))
+    if regions:
+        pictures["regions"] = webp(region_overlay(ground, regions))
+    maps = [png(heat_map(vector)) for vector in _eigenvectors(row)]
+    return _drawing(row, unavailable, pictures, maps)
+
+
+def draw_doubtful(row: Row, source: Store | None) -> Drawing:
+    """Draw the object of a good row alone; see `draw_card`."""
+    photograph, unavailable = _photograph(row, source)
+    objects = _segments(row, "object")
+    picture = object_overlay(_ground(row, photograph), objects, row["width"])
+    return _drawing(row, unavailable, {"object": webp(picture)}, [])
+
+
+def _photograph(row: Row, source: Store | None) -> tuple[Pixels | None, str | None]:
+    """The photograph at thumbnail size, or why there is none."""
+    if source is None:
+        return None, "the report was made without access to the photographs"
+    height, width = thumbnail_size(row["height"], row["width"])
+    smaller = (height, width) != (row["height"], row["width"])
+    try:
+        blob = source.read(row["key"])
+        if row["etag"] not in (None, blob.etag):
+            return None, "the image has changed since it was segmented"
+        image = decode(
+            blob.data,
+            max_pixels=row["width"] * row["height"],  # the very bytes of the row: no surprise
+            short_side=min(height, width) if smaller else None,
+        )
+    except ImageError as error:
+        return None, error.message
+    # another step only where rounding made the sides differ by a few pixels
+    thumbnail = Image.fromarray(image.pixels).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(thumbnail), None
+
+
+def _ground(row: Row, photograph: Pixels | None) -> Pixels:
+    """What the masks are drawn on."""
+    if photograph is None:
+        return blank(thumbnail_size(row["height"], row["width"]))
+    return photograph
+
+
+def _eigenvectors(row: Row) -> NDArray[np.float64]:
+    """(K - 1, grid_h, grid_w): all kept eigenvectors but the trivial one."""
+    kept = np.array(row["eigenvectors"] or [], dtype=np.float64)
+    return kept.reshape(-1, row["grid_h"], row["grid_w"])[1:]
+
+
+def _segments(row: Row, method: str) -> list[Row]:
+    return [segment for segment in row["segments"] if segment["method"] == method]
+
+
+def _drawing(
+    row: Row, unavailable: str | None, pictures: dict[str, bytes], maps: list[bytes]
+) -> Drawing:
+    # A name made of a digest says nothing of the key, which may hold any character.
+    stem = hashlib.sha256(row["key"].encode()).hexdigest()[:20]
+    names = {kind: f"{stem}-{kind}.webp" for kind in pictures}
+    map_names = [f"{stem}-x{k}.png" for k in range(1, len(maps) + 1)]
+    files = dict(zip([*names.values(), *map_names], [*pictures.values(), *maps], strict=True))
+    height, width = thumbnail_size(row["height"], row["width"])
+    objects = _segments(row, "object")
+    values = row["eigenvalues"] or []
+    card = Card(
+        key=row["key"],
+        width=row["width"],
+        height=row["height"],
+        thumbnail_width=width,
+        thumbnail_height=height,
+        grid_w=row["grid_w"],
+        grid_h=row["grid_h"],
+        score=next((segment["score"] for segment in objects if segment["index"] == 0), None),
+        objects=len(objects),
+        regions=len(_segments(row, "region")),
+        fiedler=values[1] if len(values) > 1 else None,
+        unavailable=unavailable,
+        pictures=names,
+        eigenvectors=map_names,
+    )
+    return Drawing(card, files)

@@ -1,0 +1,134 @@
+"""Histograms as SVG that takes its colours and fonts from the page."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from specray.tables.report.histogram import Histogram
+
+BARS: Final = 25
+"""Bars of a chart, about."""
+
+_THEME: Final = {"#010101": "var(--accent)", "#020202": "var(--muted)", "#030303": "var(--line)"}
+"""Colours that Matplotlib draws with, and what stands for them on the page."""
+
+_BAR, _TEXT, _LINE = _THEME
+
+_STYLE: Final[dict[Any, Any]] = {
+    "svg.fonttype": "none",  # text stays text, in the page's font
+    "font.size": 9,
+    "axes.labelcolor": _TEXT,
+    "axes.edgecolor": _LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+    "ytick.left": False,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A histogram with its caption."""
+
+    title: str
+    svg: str
+    summary: str
+    """Median and middle half, in words."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a histogram is shown."""
+
+    title: str
+    axis: str
+    unit: str = ""
+    digits: int = 2
+    whole: bool = False
+    """Show the empty ends too."""
+    log: bool = False
+    integer: bool = False
+
+
+_KINDS: Final = {
+    "object_score": _Kind("Object score", "score of object 0", whole=True),
+    "object_share": _Kind("Object size", "area of object 0 / area of the image", whole=True),
+    "regions": _Kind("Regions per image", "regions, background included", digits=0, integer=True),
+    "megapixels": _Kind("Image size", "megapixels", unit=" MP", log=True),
+    "fiedler": _Kind("Fiedler eigenvalue", "λ₁ of the normalised Laplacian", digits=3),
+}
+
+
+def draw_charts(histograms: dict[str, Histogram]) -> list[Chart]:
+    """A chart of every histogram that holds a value.
+
+    Parameters
+    ----------
+    histograms
+        By the names that `specray.tables.report.gather` gives them.
+    """
+    return [
+        Chart(kind.title, _svg(name, kind, histograms[name]), _summary(kind, histograms[name]))
+        for name, kind in _KINDS.items()
+        if histograms[name].total
+    ]
+
+
+def _summary(kind: _Kind, histogram: Histogram) -> str:
+    low, median, high = (
+        f"{histogram.quantile(share):.{kind.digits}f}" for share in (0.25, 0.5, 0.75)
+    )
+    return f"Median {median}{kind.unit}; half of the images lie between {low} and {high}."
+
+
+def _svg(name: str, kind: _Kind, histogram: Histogram) -> str:
+    buffer = io.StringIO()
+    # The salt makes ids the same every time, and different between the charts of a page.
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+        figure = Figure(figsize=(3.9, 2.2), layout="constrained")
+        _draw(figure.subplots(), kind, histogram)
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return _inline(buffer.getvalue(), f"Histogram. {kind.title}: {_summary(kind, histogram)}")
+
+
+def _draw(axes: Axes, kind: _Kind, histogram: Histogram) -> None:
+    edges, counts = histogram.bars(len(histogram.counts) if kind.integer else BARS, kind.whole)
+    if kind.log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    if kind.integer:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.bar(edges[:-1], counts, 0.94 * np.diff(edges), align="edge", color=_BAR)
+    axes.set_xlim(0 if kind.integer else edges[0], edges[-1])
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.grid(axis="y")
+    axes.set_xlabel(kind.axis)
+    axes.set_ylabel("images")
+
+
+def _inline(svg: str, description: str) -> str:
+    """The ``<svg>`` element alone, in the page's colours and fonts."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # would repeat from chart to chart
+    svg = re.sub(r"font: (?:\d+ )?([\d.]+px)[^;\"]*", r"font-size: \1", svg)
+    for drawn, themed in _THEME.items():
+        svg = svg.replace(drawn, themed)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{description}" ', 1)

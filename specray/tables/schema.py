@@ -1,0 +1,59 @@
+"""The Arrow schema of the segment table: one row per image of the manifest, good or bad."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = "1"
+
+RLE = pa.struct([("size", pa.list_(pa.int32(), 2)), ("counts", pa.binary())])
+"""COCO compressed run-length encoding: ``size`` is [height, width] in pixels."""
+
+SEGMENT = pa.struct(
+    [
+        # object | region | instance | primap
+        pa.field("method", pa.string(), nullable=False),
+        # rank within the method: 0 is the object, or the background region
+        pa.field("index", pa.int32(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),  # in [0, 1], higher is surer
+        # [x, y, width, height] in pixels of the original image
+        pa.field("bbox", pa.list_(pa.float32(), 4), nullable=False),
+        pa.field("area", pa.int64(), nullable=False),  # pixels of the mask
+        pa.field("rle", RLE, nullable=False),
+        pa.field("feature", pa.list_(pa.float16())),
+    ]
+)
+
+ERROR = pa.struct(
+    [
+        pa.field("code", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+    ]
+)
+
+SEGMENTS: Final = pa.schema(
+    [
+        # path relative to the input URI, forward slashes: the id everything joins on
+        pa.field("key", pa.string(), nullable=False),
+        # of the object when it was read; null if it could not be read
+        pa.field("size", pa.int64()),
+        pa.field("etag", pa.string()),
+        # pixels, after EXIF rotation; null where the header could not be read
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        # the grid of the eigenvectors, in cells
+        pa.field("grid_h", pa.int32()),
+        pa.field("grid_w", pa.int32()),
+        pa.field("eigenvalues", pa.list_(pa.float32())),  # ascending, normalised Laplacian
+        # kept on demand: K x grid_h x grid_w values, row-major, eigenvector 0 first
+        pa.field("eigenvectors", pa.list_(pa.float16())),
+        # true where the iterative solver did not converge and dense eigh took over
+        pa.field("dense_fallback", pa.bool_()),
+        pa.field("segments", pa.list_(SEGMENT)),
+        pa.field("error", ERROR),
+    ],
+    metadata={"schema_version": SCHEMA_VERSION},
+)

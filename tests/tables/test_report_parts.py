@@ -1,0 +1,166 @@
+"""The parts of the report that can be held against an independent oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from specray.tables.report.cards import draw_card
+from specray.tables.report.charts import draw_charts
+from specray.tables.report.gather import PLACES, gather
+from specray.tables.report.histogram import Histogram
+from specray.tables.report.pictures import (
+    density_map,
+    heat_map,
+    object_overlay,
+    region_overlay,
+    segment_mask,
+    thumbnail_size,
+)
+from specray.tables.report.sample import Smallest
+from specray.tables.rows import table_of
+from tests.tables.report_cases import HEIGHT, WIDTH, bad_row, good_row
+
+
+@given(st.lists(st.floats(0, 1), min_size=1), st.floats(0, 1))
+def test_quantiles_are_those_of_the_values_to_within_a_bin(
+    values: list[float], share: float
+) -> None:
+    histogram = Histogram(np.linspace(0, 1, 101))
+    histogram.add(np.array(values))
+    found = histogram.quantile(share)
+    below = np.quantile(values, share, method="lower")
+    above = np.quantile(values, share, method="higher")
+    assert below - 0.011 <= found <= above + 0.011
+
+
+@given(st.lists(st.floats(0, 1)), st.integers(1, 40), st.booleans())
+def test_wider_bars_count_every_value_once(values: list[float], most: int, whole: bool) -> None:
+    histogram = Histogram(np.linspace(0, 1, 101))
+    histogram.add(np.array(values))
+    edges, counts = histogram.bars(most, whole)
+    assert counts.sum() == len(values)
+    assert len(edges) == len(counts) + 1 <= most + 2
+    assert (np.diff(edges) > 0).all()
+    assert not values or (edges[0] <= min(values) and max(values) <= edges[-1])
+
+
+def test_values_beyond_the_ends_count_and_infinite_ones_do_not() -> None:
+    histogram = Histogram(np.array([0.0, 1.0, 2.0]))
+    histogram.add(np.array([-5.0, 7.0, np.nan, np.inf]))
+    assert histogram.counts.tolist() == [1, 1]
+
+
+@given(st.lists(st.integers(), unique=True), st.integers(0, 10), st.integers(1, 5))
+def test_the_choice_is_that_of_sorting_everything(ranks: list[int], size: int, step: int) -> None:
+    chosen = Smallest(size)
+    for start in range(0, len(ranks), step):
+        part = ranks[start : start + step]
+        chosen.offer([(rank,) for rank in part], table_of([{"key": str(r)} for r in part]))
+    assert [row["key"] for row in chosen.rows] == [str(rank) for rank in sorted(ranks)[:size]]
+
+
+def test_the_sums_are_those_of_a_loop_over_the_rows() -> None:
+    good = [good_row(f"{i}.png", seed=i) for i in range(50)]
+    rows = [*good, bad_row("x"), {**good_row("no segments"), "segments": [], "eigenvalues": []}]
+    found = gather([table_of(rows[:20]), table_of([]), table_of(rows[20:])], samples=3)
+
+    places = np.zeros((PLACES, PLACES), dtype=np.int64)
+    scale = np.array([WIDTH, HEIGHT]) / PLACES
+    for row in good:
+        x, y, width, height = row["segments"][0]["bbox"]
+        left, top = np.rint([x, y] / scale).astype(int)
+        right, bottom = np.rint([x + width, y + height] / scale).astype(int)
+        places[top:bottom, left:right] += 1
+    assert (found.places == places).all()
+    assert (found.images, found.errors, found.objects, found.regions) == (52, 1, 100, 150)
+    assert found.dense_fallbacks == 25
+    sums = {
+        "object_score": [row["segments"][0]["score"] for row in good],
+        "object_share": [row["segments"][0]["area"] / (WIDTH * HEIGHT) for row in good],
+        "regions": [3] * 50,
+        "megapixels": [WIDTH * HEIGHT / 1e6] * 51,
+        "fiedler": [row["eigenvalues"][1] for row in good],
+    }
+    for name, values in sums.items():
+        expected = Histogram(found.histograms[name].edges)
+        expected.add(np.array(values, dtype=np.float32).astype(np.float64))
+        assert found.histograms[name].counts.tolist() == expected.counts.tolist(), name
+
+
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (20, 32), (7, 9)])
+def test_the_mask_of_a_thumbnail_takes_the_pixels_under_its_centres(size: tuple[int, int]) -> None:
+    for segment in good_row("a.png")["segments"]:
+        full = coco_mask.decode(segment["rle"])
+        expected = [
+            [
+                full[int((y + 0.5) * HEIGHT / size[0]), int((x + 0.5) * WIDTH / size[1])]
+                for x in range(size[1])
+            ]
+            for y in range(size[0])
+        ]
+        assert segment_mask(segment, size).tolist() == np.array(expected, dtype=bool).tolist()
+
+
+def test_the_object_stands_out_and_the_others_are_fainter() -> None:
+    objects = good_row("a.png")["segments"][:2]
+    grey = np.full((HEIGHT, WIDTH, 3), 120, dtype=np.uint8)
+    picture = object_overlay(grey, objects, WIDTH).astype(int)
+    warmth = picture[..., 0] - picture[..., 2]
+    main, other = (segment_mask(segment, (HEIGHT, WIDTH)) for segment in objects)
+    rest = ~main & ~other
+    assert np.median(warmth[main]) > np.median(warmth[other]) > np.median(warmth[rest]) == 0
+
+
+def test_regions_differ_in_colour_and_the_background_is_grey() -> None:
+    regions = good_row("a.png")["segments"][2:]
+    photograph = np.full((HEIGHT, WIDTH, 3), 120, dtype=np.uint8)
+    picture = region_overlay(photograph, regions)
+    colours = [
+        tuple(np.median(picture[segment_mask(region, (HEIGHT, WIDTH))], axis=0))
+        for region in regions
+    ]
+    assert len(set(colours[0])) == 1
+    assert len(set(colours)) == 3
+
+
+def test_the_colours_of_an_eigenvector_follow_its_sign() -> None:
+    picture = heat_map(np.array([[-1.0, 0.0, 1.0]])).astype(int)[0]
+    assert picture[0, 2] > picture[0, 0]  # violet
+    assert np.ptp(picture[1]) < 6  # white
+    assert picture[2, 0] > picture[2, 2]  # orange
+    assert (heat_map(np.zeros((2, 3))) == heat_map(np.zeros((2, 3)))[0, 0]).all()
+
+
+def test_a_map_of_counts_is_opaque_where_there_are_most() -> None:
+    assert density_map(np.array([[0, 1, 4]]))[0, :, 3].tolist() == [0, 63, 255]
+    assert not density_map(np.zeros((2, 2), dtype=np.int64))[..., 3].any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50_000), (50_000, 3), (479, 480), (4000, 6000)])
+def test_a_thumbnail_is_at_most_480_pixels_and_never_larger_than_the_image(
+    size: tuple[int, int],
+) -> None:
+    height, width = thumbnail_size(*size)
+    assert 1 <= height <= min(480, size[0]) and 1 <= width <= min(480, size[1])
+
+
+def test_a_card_without_regions_has_no_picture_of_them() -> None:
+    row = good_row("a.png")
+    row["segments"] = row["segments"][:2]
+    card = draw_card(table_of([row]).to_pylist()[0], None).card
+    assert (card.objects, card.regions, set(card.pictures)) == (2, 0, {"object"})
+
+
+def test_charts_of_the_same_figures_are_the_same_text_in_the_colours_of_the_page() -> None:
+    histogram = Histogram(np.linspace(0, 1, 11))
+    histogram.add(np.array([0.2, 0.4]))
+    names = ("object_score", "object_share", "regions", "megapixels", "fiedler")
+    charts = draw_charts(dict.fromkeys(names, histogram))
+    assert charts == draw_charts(dict.fromkeys(names, histogram))
+    for chart in charts:
+        assert "var(--accent)" in chart.svg and "#010101" not in chart.svg
+    assert draw_charts(dict.fromkeys(names, Histogram(np.array([0.0, 1.0])))) == []
