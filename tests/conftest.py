@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("tests.s3",)
+
 ROOT = Path(__file__).resolve().parents[1]
+
+# Before anything imports Ray, and inherited by all of its processes.
+os.environ |= {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "120",
+}
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +28,27 @@ def assets() -> Path:
     if not (path / "weights").is_dir():
         pytest.skip(f"no assets at {path}: set SPECRAY_ASSETS to the folder of images and weights")
     return path
+
+
+@pytest.fixture(scope="session")
+def vit_tiny(assets: Path) -> Path:
+    """The weights of ``vit_tiny_patch16_224``."""
+    (path,) = (assets / "weights" / "vit_tiny").glob("*.safetensors")
+    return path
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(s3_server: str) -> Iterator[None]:
+    """Ray on this machine, once for all tests; its processes know the S3 server's credentials."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=3,
+        include_dashboard=False,
+        object_store_memory=256 * 2**20,
+        logging_level="ERROR",
+        log_to_driver=False,
+    )
+    yield
+    ray.shutdown()

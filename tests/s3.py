@@ -1,4 +1,4 @@
-"""An S3 server on this machine, as a pytest plugin: ``pytest_plugins = ("tests.s3",)``."""
+"""An S3 server on this machine, as a pytest plugin."""
 
 from __future__ import annotations
 

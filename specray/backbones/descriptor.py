@@ -9,17 +9,18 @@ light and sky. Here the features are built so that their cosine is a useful kern
 
     cos(f_i, f_j) = 1/2 cos(theta_i - theta_j) + 1/2 k(x_i, x_j)
 
-* ``x`` holds the patch's mean Lab colour, its deviation, and log gradient energy, and ``k`` is a
-  Gaussian kernel of self-tuned bandwidth [1]_, made explicit by the Nystrom method [2]_.
+* ``x`` holds the patch's mean Lab colour, its deviation, and log gradient energy. ``k`` is close to
+  a Gaussian kernel whose bandwidth follows the image's median distance, made explicit by the
+  Nystrom method [1]_.
 * ``theta`` in [0, pi/2] is the objectness of the patch: boundary connectivity, background-weighted
-  contrast and the quadratic saliency optimisation of [3]_, on patches in place of superpixels.
+  contrast and the quadratic saliency optimisation of [2]_, with patches in place of superpixels,
+  no spatial weight in the contrast, and a mild preference for the centre.
   It ties border-like patches together, and the Fiedler vector cuts there.
 
 References
 ----------
-.. [1] L. Zelnik-Manor, P. Perona, "Self-tuning spectral clustering", NIPS 2004.
-.. [2] C. Williams, M. Seeger, "Using the Nystrom method to speed up kernel machines", NIPS 2000.
-.. [3] W. Zhu, S. Liang, Y. Wei, J. Sun, "Saliency optimization from robust background detection",
+.. [1] C. Williams, M. Seeger, "Using the Nystrom method to speed up kernel machines", NIPS 2000.
+.. [2] W. Zhu, S. Liang, Y. Wei, J. Sun, "Saliency optimization from robust background detection",
    CVPR 2014, sections 3 to 5.
 """
 
@@ -44,7 +45,7 @@ BACKGROUND_SCALE = 0.4  # sigma of boundary connectivity
 CENTRE_WEIGHT = 0.5  # log-decay of the foreground term from the centre to the middle of a side
 SMOOTHNESS = 3.0  # weight of the pairwise term
 SMOOTHNESS_FLOOR = 0.02  # keeps the pairwise term connected across edges
-STEEPNESS = 10.0  # of the logistic map from saliency to angle, between the two Otsu classes
+STEEPNESS = 20.0  # of the logistic map from saliency to angle, between the two Otsu classes
 FAINT = 1e-3  # contrast and saliency differences below this are noise, not an object
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from specray.errors import UserError
-from specray.sources import Store, open_store
+from specray.sources import open_store
 from specray.tables.report import build_report
 from specray.tables.run import read_run
 
@@ -31,7 +31,7 @@ class ReportConfig:
     """Where the photographs are now; absent = where the run read them."""
 
     samples: int = 48
-    """Images in the gallery, drawn by a hash of their keys; about 80 KB each."""
+    """Images in the gallery, drawn by a hash of their keys; about 60 KB each."""
 
     endpoint: str | None = None
     """URL of an S3-compatible store for s3:// URIs; absent = the one of the run. Credentials come
@@ -56,16 +56,12 @@ def run_report(config: ReportConfig) -> dict[str, Any]:
         The output holds no run, or a store does not answer.
     """
     start = time.monotonic()
-    output = _store(config.output, config.endpoint)
+    output = open_store(config.output, config.endpoint)
     run = read_run(output)
     if run is None:
         raise UserError(f"{config.output} holds no run.json; run specray segment first")
     made = run["configuration"]
-    source = _store(config.input or made["input"], config.endpoint or made["run"]["endpoint"])
+    source = open_store(config.input or made["input"], config.endpoint or made["run"]["endpoint"])
     summary = build_report(output, source, samples=config.samples)
     seconds = round(time.monotonic() - start, 3)
     return {"job": "report", **dataclasses.asdict(summary), "seconds": seconds}
-
-
-def _store(uri: str, endpoint: str | None) -> Store:
-    return open_store(uri, endpoint if uri.startswith("s3://") else None)

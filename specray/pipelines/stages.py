@@ -6,6 +6,7 @@ per row that it got, in the same order; Commit returns one row per shard.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -176,20 +177,33 @@ class Commit:
 
 
 class _Tally:
-    """Counts images as they are done, for the progress line alone."""
+    """Counts images as they are done: for the progress line and the rate, not for the result."""
 
-    def __init__(self) -> None:
+    def __init__(self, actors: int) -> None:
+        self._warming = actors  # until each has finished a batch, start-up is part of the time
         self._images = 0
         self._errors = 0
+        self._warm: tuple[int, float] | None = None
+        self._last = 0.0
 
     def add(self, images: int, errors: int) -> None:
         """Report a finished batch."""
         self._images += images
         self._errors += errors
+        self._last = time.monotonic()
+        self._warming -= 1
+        if self._warming == 0:
+            self._warm = self._images, self._last
 
     def read(self) -> tuple[int, int]:
         """Images and errors so far."""
         return self._images, self._errors
+
+    def rate(self) -> float | None:
+        """Images per second once every actor was warm; None if the run was too short."""
+        if self._warm is None or self._last == self._warm[1]:
+            return None
+        return (self._images - self._warm[0]) / (self._last - self._warm[1])
 
 
 Tally: Any = ray.remote(num_cpus=0)(_Tally)

@@ -35,7 +35,7 @@ def load_weights(config: BackboneConfig, endpoint: str | None) -> Weights:
         data, source = published_weights(config.backbone)
     else:
         source = config.weights
-        store, key = open_parent(source, endpoint if source.startswith("s3://") else None)
+        store, key = open_parent(source, endpoint)
         try:
             data = store.read(key).data
         except ImageError as error:

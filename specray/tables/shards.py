@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specray.sources import Store
+from specray.tables.run import read_run
 from specray.tables.schema import SEGMENTS
 
 FOLDER: Final = "shards/"
@@ -43,6 +44,41 @@ class ShardCounts:
             self.segments + other.segments,
             self.bytes + other.bytes,
         )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard of a manifest: where its rows are listed, and the file that it becomes."""
+
+    index: int
+    part: str
+    """Key of the manifest file."""
+    row_group: int
+    rows: int
+    name: str
+    """Key of the file, `shard_name`."""
+
+
+def plan_shards(store: Store, parts: list[str], fingerprint: str) -> list[Shard]:
+    """Every shard of a manifest, in order.
+
+    Parameters
+    ----------
+    store
+        Where the manifest is: the output, so that any machine can read it.
+    parts
+        Its files in order, as `write_manifest` returns them; a row group is a shard.
+    fingerprint
+        See `shard_name`.
+    """
+    shards: list[Shard] = []
+    for part in parts:
+        file = pq.ParquetFile(io.BytesIO(store.read(part).data))
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group)
+            name = shard_name(rows, fingerprint)
+            shards.append(Shard(len(shards), part, group, rows.num_rows, name))
+    return shards
 
 
 def shard_name(manifest: pa.Table, fingerprint: str) -> str:
@@ -103,6 +139,14 @@ def read_shard(store: Store, name: str) -> tuple[pa.Table, int]:
 
 
 def read_segments(store: Store) -> Iterator[pa.Table]:
-    """The rows of an output, one shard after the other, in a fixed order."""
-    for name in sorted(committed_shards(store)):
-        yield read_shard(store, name)[0]
+    """The committed rows of an output's run, shard by shard, in the order of its manifest.
+
+    Shards of earlier runs that the manifest no longer names are left out.
+    """
+    run = read_run(store)
+    if run is None:
+        return
+    committed = committed_shards(store)
+    for shard in plan_shards(store, run["manifest"], run["fingerprint"]):
+        if shard.name in committed:
+            yield read_shard(store, shard.name)[0]

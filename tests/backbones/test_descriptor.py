@@ -83,7 +83,7 @@ def test_a_constant_image_has_finite_features_all_alike(value: int) -> None:
 
 
 def test_a_plain_object_on_a_grainy_ground_is_found_to_the_patch() -> None:
-    noise = np.random.default_rng(0).integers(-4, 5, (20 * PATCH, 24 * PATCH, 3))
+    noise = np.random.default_rng(0).integers(-20, 21, (20 * PATCH, 24 * PATCH, 3))
     pixels = np.clip(np.array([90, 130, 90]) + noise, 0, 255).astype(np.uint8)
     pixels[6 * PATCH : 13 * PATCH, 9 * PATCH : 15 * PATCH] = [200, 60, 40]
     expected = np.zeros((20, 24), dtype=bool)

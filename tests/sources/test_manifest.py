@@ -24,7 +24,6 @@ from specray.sources import (
 )
 from specray.sources.manifest import SHARDS_PER_PART
 
-pytest_plugins = ("tests.s3",)
 
 
 @pytest.fixture

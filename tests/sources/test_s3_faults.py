@@ -14,7 +14,6 @@ from specray.sources import S3Store, open_store
 from specray.sources.stores import s3
 from tests.sources.scripted_s3 import Answer, failure, scripted_s3
 
-pytest_plugins = ("tests.s3",)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from specray.sources import ArrowStore, Entry, LocalStore, S3Store, Store, open_
 from specray.sources.stores import open_parent
 from specray.sources.stores.walk import walk
 
-pytest_plugins = ("tests.s3",)
 
 KINDS = ("local", "s3", "arrow-file", "arrow-mock")
 
@@ -333,7 +332,6 @@ def test_the_endpoint_comes_from_the_environment_if_not_given(
         ("s3://bucket", "host:9000"),
         ("s3://bucket", "http://user:hunter2@host"),
         ("file://elsewhere/path", None),
-        ("folder", "http://host:9000"),
     ],
 )
 def test_a_wrong_uri_is_a_user_error_without_secrets(uri: str, endpoint: str | None) -> None:

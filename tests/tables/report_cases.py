@@ -13,15 +13,16 @@ from PIL import Image
 
 from specray.errors import ErrorCode, ImageError, Stage
 from specray.masks import ImageGeometry, segments_from_labels
-from specray.sources import Store
+from specray.sources import Entry, Store, write_manifest
 from specray.tables.rows import Row, error_row, segment_row, table_of
 from specray.tables.run import write_run
-from specray.tables.shards import commit_shard, shard_name
+from specray.tables.shards import commit_shard, plan_shards
 
 HEIGHT, WIDTH, PATCH = 40, 64, 8
 GRID = (HEIGHT // PATCH, WIDTH // PATCH)
 GEOMETRY = ImageGeometry(HEIGHT, WIDTH, HEIGHT, WIDTH, PATCH, *GRID)
 
+FINGERPRINT = "f00d" * 16
 WEIGHTS = "c0ffee" * 10 + "beef"
 
 
@@ -85,7 +86,8 @@ def run_record(images: int, source: str = "photos", **changes: Any) -> dict[str,
     record: dict[str, Any] = {
         "job": "segment",
         "schema_version": "1",
-        "fingerprint": "f00d" * 16,
+        "fingerprint": FINGERPRINT,
+        "manifest": [],
         "configuration": {
             "input": source,
             "keep": ["eigenvectors"],
@@ -101,24 +103,22 @@ def run_record(images: int, source: str = "photos", **changes: Any) -> dict[str,
     return record | changes
 
 
-def commit(output: Store, rows: Sequence[Row], shard_size: int = 16) -> None:
-    """Write rows in shards."""
-    for start in range(0, len(rows), shard_size):
-        part = rows[start : start + shard_size]
-        listed = pa.table(
-            {
-                "key": [row["key"] for row in part],
-                "size": [1] * len(part),
-                "etag": ["e"] * len(part),
-            }
-        )
-        commit_shard(output, shard_name(listed, "fingerprint"), table_of(part))
+def commit(output: Store, rows: Sequence[Row], shard_size: int = 16) -> list[str]:
+    """Write a manifest and the rows in its shards; returns the manifest's files."""
+    ordered = sorted(rows, key=lambda row: row["key"])
+    entries = [Entry(row["key"], 1, "e") for row in ordered]
+    parts = write_manifest(entries, output, shard_size)
+    start = 0
+    for shard in plan_shards(output, parts, FINGERPRINT):
+        commit_shard(output, shard.name, table_of(ordered[start : start + shard.rows]))
+        start += shard.rows
+    return parts
 
 
 def make_output(output: Store, rows: Sequence[Row], source: str = "photos") -> None:
     """Write rows and the record of their run."""
-    commit(output, rows)
-    write_run(output, run_record(len(rows), source))
+    parts = commit(output, rows)
+    write_run(output, run_record(len(rows), source, manifest=parts))
 
 
 def report_files(output: Store) -> dict[str, bytes]:

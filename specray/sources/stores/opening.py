@@ -32,13 +32,14 @@ def open_store(uri: str, endpoint: str | None = None) -> Store:
         A path, ``file:///path``, ``s3://bucket/prefix``, or a URI for Arrow: ``gs://``,
         ``abfs://``, ``hdfs://``. The prefix of an S3 URI is taken literally, not unquoted.
     endpoint
-        URL of an S3-compatible store; None takes ``AWS_ENDPOINT_URL_S3`` or
+        URL of an S3-compatible store, for ``s3://`` alone; None takes
+        ``AWS_ENDPOINT_URL_S3`` or
         ``AWS_ENDPOINT_URL``, else Amazon. It travels with the store to other processes.
 
     Raises
     ------
     UserError
-        The URI is not one of these, carries a secret, or does not go with an endpoint.
+        The URI is not one of these, or carries a secret.
 
     Examples
     --------
@@ -53,8 +54,6 @@ def open_store(uri: str, endpoint: str | None = None) -> Store:
     scheme = match[1].lower() if match else ""
     if scheme == "s3":
         return _open_s3(uri, endpoint)
-    if endpoint is not None:
-        raise UserError(f"--endpoint goes with s3:// only, not with {uri}")
     if scheme == "":
         # absolute, not resolved: a link may lead elsewhere on another machine
         path = Path(uri).expanduser() if uri.startswith("~/") else Path(uri)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mimetypes
 import os
 import random
 import time
@@ -156,9 +157,11 @@ class S3Store:
         """Upload in one PUT, or in parts that appear as one object; see `Store.write`."""
         check_key(key)
         name = self._name(key)
+        # without it a browser downloads a page instead of showing it
+        kind = {"ContentType": mimetypes.guess_type(key)[0] or "application/octet-stream"}
         try:
             # a new stream each round: the transfer closes the one it is given
-            _retrying(lambda: self._client.upload_fileobj(io.BytesIO(data), **name))
+            _retrying(lambda: self._client.upload_fileobj(io.BytesIO(data), **name, ExtraArgs=kind))
         except (aws.ClientError, aws.BotoCoreError) as error:
             raise self._user_error(error) from None
 

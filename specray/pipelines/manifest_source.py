@@ -1,9 +1,8 @@
-"""From a manifest to the shards that are still to do, and to Ray Data's source of them."""
+"""Ray Data's source of the manifest rows of a run."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -15,56 +14,13 @@ from ray.data.block import BlockMetadata
 
 from specray.pipelines.stages import LISTED
 from specray.sources import Store
-from specray.tables.shards import committed_shards, shard_name
-
-
-@dataclass(frozen=True)
-class PlannedShard:
-    """A shard: where its manifest rows are, and the file that it will become."""
-
-    index: int
-    part: str
-    """Key of the manifest file."""
-    row_group: int
-    rows: int
-    name: str
-
-
-def plan_shards(store: Store, parts: list[str], fingerprint: str) -> list[PlannedShard]:
-    """Every shard of a manifest, in order.
-
-    Parameters
-    ----------
-    store
-        Where the manifest is: the output, so that tasks on any machine can read it.
-    parts
-        Its files in order, as `write_manifest` returns them; a row group is a shard.
-    fingerprint
-        See `shard_name`.
-    """
-    shards: list[PlannedShard] = []
-    for part in parts:
-        file = pq.ParquetFile(io.BytesIO(store.read(part).data))
-        for group in range(file.num_row_groups):
-            rows = file.read_row_group(group)
-            name = shard_name(rows, fingerprint)
-            shards.append(PlannedShard(len(shards), part, group, rows.num_rows, name))
-    return shards
-
-
-def split_done(
-    store: Store, shards: list[PlannedShard]
-) -> tuple[list[PlannedShard], list[PlannedShard]]:
-    """Shards that the output holds already, and those still to do."""
-    committed = committed_shards(store)
-    done = [shard for shard in shards if shard.name in committed]
-    return done, [shard for shard in shards if shard.name not in committed]
+from specray.tables.shards import Shard
 
 
 class ManifestSource(Datasource):
     """Ray Data's source of the manifest rows of the planned shards, in order."""
 
-    def __init__(self, store: Store, shards: list[PlannedShard]) -> None:
+    def __init__(self, store: Store, shards: list[Shard]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._store = store
         self._shards = shards
@@ -93,7 +49,7 @@ class ManifestSource(Datasource):
         ]
 
 
-def _read_shards(store: Store, shards: list[PlannedShard]) -> list[pa.Table]:
+def _read_shards(store: Store, shards: list[Shard]) -> list[pa.Table]:
     file = pq.ParquetFile(io.BytesIO(store.read(shards[0].part).data))
     tables = []
     for shard in shards:

@@ -1,0 +1,67 @@
+"""The record of a run: what decides its rows, and whether an output may go on with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from specray.errors import UserError
+from specray.pipelines.config import SegmentConfig
+from specray.pipelines.weights import Weights
+from specray.sources import Store
+from specray.tables.run import package_versions, read_run
+from specray.tables.schema import SCHEMA_VERSION
+
+
+def new_record(config: SegmentConfig, output: Store, weights: Weights) -> dict[str, Any]:
+    """What ``run.json`` says of a run before it begins.
+
+    Raises
+    ------
+    UserError
+        The output holds a run whose rows were decided otherwise, and ``--overwrite`` is not given.
+    """
+    decisive = _decisive(config, weights)
+    fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    earlier = read_run(output)
+    if earlier is not None and earlier["decisive"] != decisive and not config.run.overwrite:
+        raise UserError(
+            f"{config.output} holds a run with another configuration "
+            f"({_difference(earlier['decisive'], decisive)}); choose another --output, "
+            "or pass --overwrite to drop what is there"
+        )
+    return {
+        "job": "segment",
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": fingerprint,
+        "decisive": decisive,
+        "configuration": dataclasses.asdict(config),
+        "weights": {"source": weights.source, "sha256": weights.sha256},
+        "versions": package_versions(),
+    }
+
+
+def _decisive(config: SegmentConfig, weights: Weights) -> dict[str, Any]:
+    """What decides the rows: all of the configuration but where and how the work is done."""
+    tree = dataclasses.asdict(config)
+    for name in ("output", "run"):
+        del tree[name]
+    for name in ("keys", "limit"):  # which images is the manifest's affair
+        del tree["images"][name]
+    tree["features"]["weights"] = weights.sha256
+    as_stored: dict[str, Any] = json.loads(json.dumps(tree | {"schema_version": SCHEMA_VERSION}))
+    return as_stored
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The settings that differ, as ``name: old -> new``."""
+    changes = []
+    for name in old.keys() | new.keys():
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            changes.append(_difference(a, b))
+        elif a != b:
+            changes.append(f"{name}: {a} -> {b}")
+    return ", ".join(sorted(filter(None, changes)))

@@ -1,0 +1,217 @@
+"""Whole runs of the segment job, on Ray."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+from pycocotools import mask as coco_mask
+
+from specray.backbones import BackboneConfig
+from specray.errors import UserError
+from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
+from specray.pipelines.segment import run_segment
+from specray.sources import open_store
+from specray.tables.schema import SEGMENTS
+from specray.tables.shards import read_segments
+from tests.pipelines.photographs import BAD, GOOD, HEIGHT, WIDTH, write_photographs
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+DESCRIPTOR = BackboneConfig(backbone="descriptor")
+
+
+def configuration(source: object, output: object, **run: Any) -> SegmentConfig:
+    return SegmentConfig(
+        input=str(source),
+        output=str(output),
+        features=DESCRIPTOR,
+        run=RunConfig(shard_size=8, batch_size=4, num_workers=1, device="cpu")
+        if not run
+        else RunConfig(**{"shard_size": 8, "batch_size": 4, "device": "cpu", "num_workers": 1} | run),
+    )
+
+
+def rows_of(output: object, endpoint: str | None = None) -> pa.Table:
+    return pa.concat_tables(read_segments(open_store(str(output), endpoint)))
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    write_photographs(folder, 20)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calm(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of an undisturbed run over the photographs."""
+    output = tmp_path_factory.mktemp("calm")
+    result = run_segment(configuration(photographs, output))
+    assert (result["images"], result["errors"], result["shards"]) == (20, 0, 3)
+    return output
+
+
+def test_every_image_of_the_manifest_has_one_row_in_its_order(
+    photographs: Path, calm: Path
+) -> None:
+    keys = sorted(path.relative_to(photographs).as_posix() for path in photographs.rglob("*.jpg"))
+    rows = rows_of(calm)
+    assert rows["key"].to_pylist() == keys
+    assert rows.schema.equals(SEGMENTS)
+    assert rows["error"].null_count == len(keys)
+
+
+def test_masks_are_of_the_original_size_and_regions_cover_the_image(calm: Path) -> None:
+    for row in rows_of(calm).to_pylist():
+        assert (row["height"], row["width"]) == (HEIGHT, WIDTH)
+        regions = [s for s in row["segments"] if s["method"] == "region"]
+        covered = np.sum([coco_mask.decode(s["rle"]) for s in regions], axis=0)
+        assert covered.shape == (HEIGHT, WIDTH)
+        assert (covered == 1).all()
+        for segment in row["segments"]:
+            assert coco_mask.area(segment["rle"]) == segment["area"]
+            assert coco_mask.toBbox(segment["rle"]).tolist() == segment["bbox"]
+
+
+def test_the_parquet_opens_in_duckdb(calm: Path) -> None:
+    query = f"""
+        SELECT count(*) FROM (SELECT unnest(segments) AS s FROM '{calm}/shards/*.parquet')
+        WHERE s.method = 'object' AND s.index = 0
+    """
+    assert duckdb.execute(query).fetchone() == (20,)
+
+
+def test_run_json_records_configuration_versions_and_counts(calm: Path) -> None:
+    run = json.loads((calm / "run.json").read_text())
+    assert run["status"] == "finished"
+    assert run["result"]["images"] == 20
+    assert run["configuration"]["features"]["backbone"] == "descriptor"
+    assert {"torch", "specray", "ray"} <= run["versions"].keys()
+
+
+def test_the_same_command_again_does_nothing_and_keeps_every_file(
+    photographs: Path, calm: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (calm / "shards").iterdir()}
+    result = run_segment(configuration(photographs, calm))
+    assert (result["images"], result["new_images"]) == (20, 0)
+    assert {path: path.stat().st_mtime_ns for path in (calm / "shards").iterdir()} == before
+
+
+def test_a_lost_shard_is_the_only_one_that_is_done_again(
+    photographs: Path, calm: Path, tmp_path: Path
+) -> None:
+    config = configuration(photographs, tmp_path)
+    run_segment(config)
+    lost, *_ = sorted((tmp_path / "shards").iterdir())
+    lost.unlink()
+    result = run_segment(config)
+    assert 0 < result["new_images"] <= 8
+    assert rows_of(tmp_path).equals(rows_of(calm))
+
+
+def test_workers_and_batches_do_not_change_a_row(
+    photographs: Path, calm: Path, tmp_path: Path
+) -> None:
+    run_segment(configuration(photographs, tmp_path, num_workers=2, batch_size=3, shard_size=9))
+    assert rows_of(tmp_path).equals(rows_of(calm))
+
+
+def test_a_bucket_gives_the_rows_of_the_folder(
+    photographs: Path, calm: Path, s3_server: str, s3_bucket: str
+) -> None:
+    client = boto3.client("s3", endpoint_url=s3_server)
+    for path in photographs.rglob("*.jpg"):
+        key = f"in/{path.relative_to(photographs).as_posix()}"
+        client.put_object(Bucket=s3_bucket, Key=key, Body=path.read_bytes())
+    output = f"s3://{s3_bucket}/out"
+    run_segment(configuration(f"s3://{s3_bucket}/in", output, endpoint=s3_server))
+    assert rows_of(output, s3_server).equals(rows_of(calm))
+
+
+def test_odd_images_are_right_and_bad_images_are_typed_errors(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, data in GOOD.items():
+        (folder / name).write_bytes(data)
+    for name, (data, _) in BAD.items():
+        (folder / name).write_bytes(data)
+    result = run_segment(configuration(folder, tmp_path / "out"))
+    assert (result["images"], result["errors"]) == (len(GOOD) + len(BAD), len(BAD))
+
+    rows = {row["key"]: row for row in rows_of(tmp_path / "out").to_pylist()}
+    assert {name: rows[name]["error"]["code"] for name in BAD} == {
+        name: code for name, (_, code) in BAD.items()
+    }
+    for name in GOOD:
+        size = (WIDTH, HEIGHT) if name == "rotated.jpg" else (HEIGHT, WIDTH)
+        assert (rows[name]["height"], rows[name]["width"]) == size, name
+        assert rows[name]["error"] is None
+        assert rows[name]["segments"][0]["rle"]["size"] == list(size)
+
+
+def test_a_key_list_decides_what_is_read_and_absent_keys_are_rows(
+    photographs: Path, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.txt"
+    keys.write_text("b/001.jpg\nno/such.jpg\na/000.jpg\n")
+    config = dataclasses.replace(
+        configuration(photographs, tmp_path / "out"), images=ImageConfig(keys=str(keys))
+    )
+    run_segment(config)
+    rows = rows_of(tmp_path / "out").to_pylist()
+    assert [row["key"] for row in rows] == ["a/000.jpg", "b/001.jpg", "no/such.jpg"]
+    assert rows[2]["error"]["code"] == "missing"
+
+
+def test_limit_takes_the_first_images(photographs: Path, calm: Path, tmp_path: Path) -> None:
+    config = configuration(photographs, tmp_path)
+    run_segment(dataclasses.replace(config, images=ImageConfig(limit=3)))
+    assert rows_of(tmp_path).equals(rows_of(calm).slice(0, 3))
+
+
+def test_kept_eigenvectors_reproduce_the_object(photographs: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        configuration(photographs, tmp_path),
+        keep=("eigenvectors",),
+        images=ImageConfig(limit=4),
+    )
+    run_segment(config)
+    for row in rows_of(tmp_path).to_pylist():
+        shape = (5, row["grid_h"], row["grid_w"])
+        fiedler = np.array(row["eigenvectors"], dtype=np.float32).reshape(shape)[1]
+        objects = [s["rle"] for s in row["segments"] if s["method"] == "object"]
+        mask = coco_mask.decode(coco_mask.merge(objects))
+        np.testing.assert_array_equal(mask[8::16, 8::16], fiedler > 0)
+
+
+def test_a_dry_run_counts_and_writes_nothing(photographs: Path, tmp_path: Path) -> None:
+    result = run_segment(configuration(photographs, tmp_path / "out", dry_run=True))
+    assert (result["images"], result["shards"]) == (20, 3)
+    assert result["input_bytes"] == sum(p.stat().st_size for p in photographs.rglob("*.jpg"))
+    assert result["estimated_seconds_on_this_machine"] > 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_configuration_is_refused_and_overwrite_replaces_it(
+    photographs: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        configuration(photographs, tmp_path), images=ImageConfig(limit=4)
+    )
+    run_segment(config)
+    other = dataclasses.replace(config, methods=("objects",))
+    with pytest.raises(UserError, match="methods: .* --output, or pass --overwrite"):
+        run_segment(other)
+    other = dataclasses.replace(other, run=dataclasses.replace(other.run, overwrite=True))
+    run_segment(other)
+    methods = {s["method"] for row in rows_of(tmp_path).to_pylist() for s in row["segments"]}
+    assert methods == {"object"}
