@@ -113,8 +113,9 @@ def _read_yaml(file: str) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read --config {file!r}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = str(getattr(error, "problem_mark", "")).strip()
-        raise UserError(f"--config {file} is not YAML {where}".rstrip()) from None
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise UserError(f"--config {file} is not YAML{where}") from None
     if not isinstance(tree, dict):
         raise UserError(f"--config {file} must be a mapping of names to values; see --print-config")
     return tree

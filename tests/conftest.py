@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,7 @@ def ray_cluster(s3_server: str) -> Iterator[None]:
         num_cpus=3,
         include_dashboard=False,
         object_store_memory=256 * 2**20,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         log_to_driver=False,
     )
     yield

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import ray
 from ray.data import DataContext
@@ -22,12 +21,14 @@ from specray.pipelines.config import Device
 
 @dataclass(frozen=True)
 class ResourcePlan:
-    """Actors of the pass and what each of them holds."""
+    """Actors of the pass: each holds one CPU, and one GPU if the device is ``cuda``.
+
+    One CPU and one thread, however many are free: more workers use more cores, and the last bit
+    of a sum does not depend on how many threads shared it.
+    """
 
     device: str
     actors: int
-    cpus_per_actor: int
-    gpus_per_actor: int
 
 
 @contextmanager
@@ -67,16 +68,14 @@ def cores() -> int:
 
 
 def plan_resources(
-    resources: dict[str, float], nodes: list[dict[str, float]], device: Device, workers: int | None
+    resources: dict[str, float], device: Device, workers: int | None
 ) -> ResourcePlan:
-    """Give every actor its CPUs or its GPU, and leave a CPU for the tasks.
+    """Give every actor its CPU or its GPU, and leave a CPU for the tasks.
 
     Parameters
     ----------
     resources
         Totals of the cluster, as ``ray.cluster_resources()`` gives them.
-    nodes
-        The same per node.
     device
         What the person asked for.
     workers
@@ -90,23 +89,16 @@ def plan_resources(
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     if device == "cuda" and not gpus:
         raise UserError("--device cuda, but Ray sees no GPU in this cluster; use --device cpu")
-    if device != "cpu" and gpus:
-        actors = workers or gpus
-        plan = ResourcePlan("cuda", actors, cpus_per_actor=1, gpus_per_actor=1)
-        if actors > gpus:
-            raise UserError(f"--num-workers {actors} needs {actors} GPUs, the cluster has {gpus}")
-    else:
-        actors = workers or max(1, cpus - 1)
-        per_actor = max(1, (cpus - 1) // actors)
-        largest = int(max((node.get("CPU", 0) for node in nodes), default=cpus))
-        plan = ResourcePlan("cpu", actors, min(per_actor, largest), gpus_per_actor=0)
-    needed = plan.actors * plan.cpus_per_actor + 1
-    if needed > cpus:
+    on_gpus = device != "cpu" and gpus > 0
+    actors = workers or (gpus if on_gpus else max(1, cpus - 1))
+    if on_gpus and actors > gpus:
+        raise UserError(f"--num-workers {actors} needs {actors} GPUs, the cluster has {gpus}")
+    if actors + 1 > cpus:
         raise UserError(
-            f"{plan.actors} workers and one CPU for decoding need {needed} CPUs, the cluster has "
+            f"{actors} workers and one CPU for decoding need {actors + 1} CPUs, the cluster has "
             f"{cpus}; Ray would wait for ever: lower --num-workers or add CPUs"
         )
-    return plan
+    return ResourcePlan("cuda" if on_gpus else "cpu", actors)
 
 
 def configure_data(context: DataContext) -> None:
@@ -118,9 +110,3 @@ def configure_data(context: DataContext) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
-def cluster_plan(device: Device, workers: int | None) -> ResourcePlan:
-    """`plan_resources` for the cluster that this process has joined."""
-    nodes: list[dict[str, Any]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return plan_resources(ray.cluster_resources(), nodes, device, workers)

@@ -20,8 +20,8 @@ from specray.sources import DecodedImage
 from specray.spectral import Eigenpairs, decompose
 from specray.tables.rows import Row, error_row, segment_row
 
-_WORKSPACE_BYTES = {"cpu": 512 * 2**20, "cuda": 8 * 2**30}
-"""Room for the affinity matrices of one batch, by device."""
+_WORKSPACE_BYTES = 8 * 2**30
+"""Room on a GPU for the affinity matrices of one batch."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,14 @@ class Engine:
         return [row for row in rows if row is not None]
 
     def _batches(self, images: Sequence[Prepared]) -> Iterable[list[int]]:
-        """Positions of images of equal size, in groups whose affinities fit the workspace."""
+        """Positions of images of equal size, in groups whose affinities fit the workspace.
+
+        On a CPU every image goes alone: together they are no faster (one image's matrices fill
+        the cache), and alone the last bit of a result cannot depend on the company.
+        """
+        if self._device.type == "cpu":
+            yield from ([i] for i in range(len(images)))
+            return
         by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for i, image in enumerate(images):
             by_shape[image.pixels.shape].append(i)
@@ -100,7 +107,7 @@ class Engine:
             cell = self._config.spectral.downsample_factor or self._backbone.patch_size
             affinity_bytes = 4 * ((height // cell) * (width // cell)) ** 2
             # two matrices of that size are alive at a time
-            step = max(1, _WORKSPACE_BYTES[self._device.type] // (2 * affinity_bytes))
+            step = max(1, _WORKSPACE_BYTES // (2 * affinity_bytes))
             yield from (members[i : i + step] for i in range(0, len(members), step))
 
     @torch.inference_mode()

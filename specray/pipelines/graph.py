@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
-from specray.pipelines.cluster import ResourcePlan, cluster_plan, configure_data
+from specray.pipelines.cluster import ResourcePlan, configure_data, plan_resources
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.manifest_source import ManifestSource
 from specray.pipelines.progress import Progress
@@ -49,8 +49,9 @@ class StreamingPass:
         UserError
             The cluster has no room for the actors and their tasks.
         """
-        plan = cluster_plan(self.config.run.device, self.config.run.num_workers)
-        batch_size = divisor_up_to(self.config.run.batch_size, self.config.run.shard_size)
+        run = self.config.run
+        plan = plan_resources(ray.cluster_resources(), run.device, run.num_workers)
+        batch_size = divisor_up_to(run.batch_size, run.shard_size)
         # no more actors than there are batches: each of them loads the weights
         batches = sum(-(-shard.rows // batch_size) for shard in self.shards)
         plan = dataclasses.replace(plan, actors=min(plan.actors, batches))
@@ -76,18 +77,12 @@ class StreamingPass:
         )
         segmented = decoded.map_batches(
             Segment,
-            fn_constructor_args=(
-                self.config,
-                self.weights_sha256,
-                plan.device,
-                plan.cpus_per_actor,
-                tally,
-            ),
+            fn_constructor_args=(self.config, self.weights_sha256, plan.device, tally),
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=plan.actors),
-            num_cpus=plan.cpus_per_actor,
-            num_gpus=plan.gpus_per_actor,
+            num_cpus=1,
+            num_gpus=int(plan.device == "cuda"),
         )
         receipts: Dataset = _in_blocks_of(self.config.run.shard_size, segmented).map_batches(
             Commit(self.output, self.fingerprint),

@@ -116,10 +116,9 @@ class Segment:
         config: SegmentConfig,
         weights_sha256: str | None,
         device: str,
-        threads: int,
         tally: Any,
     ) -> None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1)
         weights = load_weights(config.features, config.run.endpoint)
         if weights.sha256 != weights_sha256:
             raise UserError(f"{weights.source} changed since the run began; start it again")

@@ -1,19 +1,18 @@
 """Feature affinity: rectified cosine similarity of patch features (DSM section 3.1).
 
 ``W = max(F F^T, 0)`` with unit-length rows ``F``. The product of ``N`` patches with
-themselves is the dearest step of the room, so only one half of it is computed.
+themselves is the dearest step of the room, so a CPU computes only one half of it.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_TILE = 128  # rows: small enough to stay in cache between product, rectification and mirroring
 
-
-def cosine_affinity(features: Tensor) -> Tensor:
+def cosine_affinity(features: Tensor, out: Tensor | None = None) -> Tensor:
     """Non-negative cosine similarity of every pair of patches.
 
     Parameters
@@ -21,6 +20,9 @@ def cosine_affinity(features: Tensor) -> Tensor:
     features : Tensor
         ``(B, N, D)``, any floating dtype. A zero row is similar to nothing, not
         even to itself.
+    out : Tensor, optional
+        ``(B, N, N)`` contiguous float32 to write to. Fresh memory for it costs a CPU as much time
+        as the arithmetic once ``N`` is in the thousands.
 
     Returns
     -------
@@ -34,16 +36,18 @@ def cosine_affinity(features: Tensor) -> Tensor:
              [0.7070, 1.0000, 0.0000],
              [0.0000, 0.0000, 1.0000]]])
     """
-    return rectified_gram(F.normalize(features.float(), dim=-1))
+    return rectified_gram(F.normalize(features.float(), dim=-1), out)
 
 
-def rectified_gram(features: Tensor) -> Tensor:
+def rectified_gram(features: Tensor, out: Tensor | None = None) -> Tensor:
     """``max(F F^T, 0)``, scaled to a largest entry of 1 per image.
 
     Parameters
     ----------
     features : Tensor
         ``(B, N, D)`` float32, taken as they are: rows that `resize_features` shortened stay so.
+    out : Tensor, optional
+        As of `cosine_affinity`.
 
     Returns
     -------
@@ -53,15 +57,16 @@ def rectified_gram(features: Tensor) -> Tensor:
     # By Cauchy-Schwarz the largest entry lies on the diagonal: no pass over N x N to find it.
     longest = features.norm(dim=-1).amax(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
     scaled = features / longest[:, None, None]
-    batch, patches, _ = features.shape
-    affinity = features.new_empty(batch, patches, patches)
-    for start in range(0, patches, _TILE):
-        stop = start + _TILE
-        # A row of tiles from the diagonal rightwards; the part below the diagonal mirrors it.
-        tiles = torch.bmm(scaled[:, start:stop], scaled[:, start:].mT)
-        torch.clamp_min(tiles, 0, out=affinity[:, start:stop, start:])
-        affinity[:, stop:, start:stop] = affinity[:, start:stop, stop:].mT
-    return affinity
+    if out is None:
+        out = features.new_empty(*features.shape[:2], features.shape[1])
+    if features.device.type == "cpu":
+        # NumPy sees that both factors are one matrix and asks the BLAS for half of the product.
+        for rows, gram in zip(scaled.numpy(force=True), out.numpy(), strict=True):
+            np.matmul(rows, rows.T, out=gram)
+    else:
+        torch.bmm(scaled, scaled.mT, out=out)
+        torch.maximum(out, out.mT.clone(), out=out)  # symmetric to the last bit
+    return out.clamp_(min=0)
 
 
 def resize_features(features: Tensor, grid: tuple[int, int], target: tuple[int, int]) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from specray.spectral.affinity import cosine_affinity, rectified_gram, resize_features
 from specray.spectral.color import color_knn_affinity
 from specray.spectral.config import SpectralConfig
-from specray.spectral.solver import Eigenpairs, laplacian_eigenpairs
+from specray.spectral.precision import draft_space
+from specray.spectral.solver import Eigenpairs, images_at_once, solve_at_once
 
 
 def decompose(
@@ -53,15 +55,29 @@ def decompose(
         raise ValueError("color_lambda above 0 needs the images")
 
     cell = config.downsample_factor or patch_size
-    if cell == patch_size:
-        target = grid
-        affinity = cosine_affinity(features)
-    else:
+    resized = cell != patch_size
+    target = grid
+    if resized:
         target = (max(height * patch_size // cell, 1), max(width * patch_size // cell, 1))
-        affinity = rectified_gram(resize_features(features, grid, target))
-    if config.color_lambda > 0 and images is not None:
-        affinity.add_(color_knn_affinity(_colors(images, target)), alpha=config.color_lambda)
-    return laplacian_eigenpairs(affinity, config.eigenvectors), target
+    # All parts share the memory of the N x N matrices: it stays in cache, and on a CPU fresh memory
+    # would cost as much time as filling it.
+    patches = target[0] * target[1]
+    step = min(images_at_once(patches, features.device), max(len(features), 1))
+    workspace = torch.empty(step, patches, patches, device=features.device)
+    draft = draft_space(step, patches, features.device)
+    parts = []
+    for start in range(0, max(len(features), 1), step):
+        part = features[start : start + step]
+        out = workspace[: len(part)]
+        if resized:
+            affinity = rectified_gram(resize_features(part, grid, target), out)
+        else:
+            affinity = cosine_affinity(part, out)
+        if config.color_lambda > 0 and images is not None:
+            colors = _colors(images[start : start + step], target)
+            affinity.add_(color_knn_affinity(colors), alpha=config.color_lambda)
+        parts.append(solve_at_once(affinity, config.eigenvectors, draft))
+    return Eigenpairs.cat(parts), target
 
 
 def _colors(images: Tensor, grid: tuple[int, int]) -> Tensor:

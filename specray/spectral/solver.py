@@ -6,6 +6,8 @@ iteration of `specray.spectral.subspace` or, where that fails, exactly by `specr
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +15,13 @@ from torch import Tensor
 
 from specray.spectral.dense import dense_eigenpairs
 from specray.spectral.laplacian import normalized_affinity
+from specray.spectral.precision import draft_space
 from specray.spectral.signs import orient
 from specray.spectral.subspace import block_size, leading_eigenpairs, start_block
+
+CACHE_BYTES = 8 * 2**20
+"""Affinities worked on at once on a CPU: what stays in a last-level cache from one product to the
+next. A larger one goes through on its own."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,16 @@ class Eigenpairs:
     dense_fallback: Tensor
     """``(B,)`` bool: the dense solver took over, because the iteration missed its tolerance or the
     eigenvalues coincide, so that only exact arithmetic singles out the same vectors every time."""
+
+    @classmethod
+    def cat(cls, parts: Sequence[Eigenpairs]) -> Eigenpairs:
+        """One batch of several, which all have the same ``K`` and ``N``."""
+        return cls(
+            values=torch.cat([part.values for part in parts]),
+            vectors=torch.cat([part.vectors for part in parts]),
+            residuals=torch.cat([part.residuals for part in parts]),
+            dense_fallback=torch.cat([part.dense_fallback for part in parts]),
+        )
 
 
 def laplacian_eigenpairs(affinity: Tensor, k: int) -> Eigenpairs:
@@ -74,7 +91,34 @@ def laplacian_eigenpairs(affinity: Tensor, k: int) -> Eigenpairs:
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
-    operator = normalized_affinity(affinity)
+    batch, patches, _ = affinity.shape
+    step = min(images_at_once(patches, affinity.device), max(batch, 1))
+    draft = draft_space(step, patches, affinity.device)
+    return Eigenpairs.cat([solve_at_once(part, k, draft) for part in affinity.split(step)])
+
+
+def images_at_once(patches: int, device: torch.device) -> int:
+    """Images to work on together: on a CPU as many as `CACHE_BYTES` hold, elsewhere any number.
+
+    Parameters
+    ----------
+    patches : int
+        ``N``, patches per image.
+    device : torch.device
+        Where they are worked on.
+    """
+    if device.type != "cpu":
+        return sys.maxsize
+    return max(CACHE_BYTES // max(4 * patches**2, 1), 1)
+
+
+def solve_at_once(affinity: Tensor, k: int, draft: Tensor | None) -> Eigenpairs:
+    """`laplacian_eigenpairs` of images that are worked on together.
+
+    ``draft`` is `specray.spectral.precision.draft_space` for at least as many images: taken from
+    the caller because fresh memory costs a CPU several times what filling it does.
+    """
+    operator = normalized_affinity(affinity, None if draft is None else draft[: len(affinity)])
     batch, patches, _ = affinity.shape
     wanted = max(k - 1, 1)
     fallback = torch.zeros(batch, dtype=torch.bool, device=affinity.device)

@@ -19,8 +19,8 @@ def photograph(seed: int = 0) -> Image.Image:
     rng = np.random.default_rng(seed)
     image = Image.fromarray(skimage.data.astronaut())
     left, top = rng.integers(0, 512 - 2 * WIDTH), rng.integers(0, 512 - 2 * HEIGHT)
-    box = (left, top, left + 2 * WIDTH, top + 2 * HEIGHT)
-    return image.resize((WIDTH, HEIGHT), box=[float(side) for side in box])
+    box = (int(left), int(top), int(left) + 2 * WIDTH, int(top) + 2 * HEIGHT)
+    return image.crop(box).resize((WIDTH, HEIGHT))
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -44,7 +44,9 @@ def png_header(width: int, height: int) -> bytes:
     """A PNG that promises a size and holds next to nothing."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")

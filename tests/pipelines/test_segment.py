@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,28 @@ DESCRIPTOR = BackboneConfig(backbone="descriptor")
 
 
 def configuration(source: object, output: object, **run: Any) -> SegmentConfig:
+    """The descriptor in small shards, so that a few images make several."""
+    small: dict[str, Any] = {"shard_size": 8, "batch_size": 4, "num_workers": 1, "device": "cpu"}
     return SegmentConfig(
-        input=str(source),
-        output=str(output),
-        features=DESCRIPTOR,
-        run=RunConfig(shard_size=8, batch_size=4, num_workers=1, device="cpu")
-        if not run
-        else RunConfig(**{"shard_size": 8, "batch_size": 4, "device": "cpu", "num_workers": 1} | run),
+        input=str(source), output=str(output), features=DESCRIPTOR, run=RunConfig(**small | run)
     )
 
 
 def rows_of(output: object, endpoint: str | None = None) -> pa.Table:
     return pa.concat_tables(read_segments(open_store(str(output), endpoint)))
+
+
+def peak_of_workers() -> int:
+    """Largest peak memory, in bytes, of the processes that Ray runs our code in."""
+    peaks = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ray::" in (process / "cmdline").read_bytes():
+                status = (process / "status").read_text()
+                peaks.append(1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]))
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            continue  # it has just ended
+    return max(peaks)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +158,7 @@ def test_odd_images_are_right_and_bad_images_are_typed_errors(tmp_path: Path) ->
     result = run_segment(configuration(folder, tmp_path / "out"))
     assert (result["images"], result["errors"]) == (len(GOOD) + len(BAD), len(BAD))
 
+    assert peak_of_workers() < 2 * 2**30
     rows = {row["key"]: row for row in rows_of(tmp_path / "out").to_pylist()}
     assert {name: rows[name]["error"]["code"] for name in BAD} == {
         name: code for name, (_, code) in BAD.items()
@@ -204,12 +216,10 @@ def test_a_dry_run_counts_and_writes_nothing(photographs: Path, tmp_path: Path) 
 def test_another_configuration_is_refused_and_overwrite_replaces_it(
     photographs: Path, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(
-        configuration(photographs, tmp_path), images=ImageConfig(limit=4)
-    )
+    config = dataclasses.replace(configuration(photographs, tmp_path), images=ImageConfig(limit=4))
     run_segment(config)
     other = dataclasses.replace(config, methods=("objects",))
-    with pytest.raises(UserError, match="methods: .* --output, or pass --overwrite"):
+    with pytest.raises(UserError, match=r"methods: .* --output, or pass --overwrite"):
         run_segment(other)
     other = dataclasses.replace(other, run=dataclasses.replace(other.run, overwrite=True))
     run_segment(other)

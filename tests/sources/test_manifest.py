@@ -25,7 +25,6 @@ from specray.sources import (
 from specray.sources.manifest import SHARDS_PER_PART
 
 
-
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(str(tmp_path / "input"))

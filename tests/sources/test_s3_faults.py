@@ -15,7 +15,6 @@ from specray.sources.stores import s3
 from tests.sources.scripted_s3 import Answer, failure, scripted_s3
 
 
-
 @pytest.fixture(autouse=True)
 def few_attempts(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three attempts in all, so that giving up takes seconds."""

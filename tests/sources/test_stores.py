@@ -17,7 +17,6 @@ from specray.sources import ArrowStore, Entry, LocalStore, S3Store, Store, open_
 from specray.sources.stores import open_parent
 from specray.sources.stores.walk import walk
 
-
 KINDS = ("local", "s3", "arrow-file", "arrow-mock")
 
 TRICKY_KEYS = [

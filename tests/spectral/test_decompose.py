@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def photographs(assets: Path) -> Tensor:
 @pytest.fixture(scope="module")
 def keys(assets: Path, photographs: Tensor) -> Tensor:
     """``(4, 1590, 192)`` keys of the last block of a trained ViT-Tiny/16."""
-    model = timm.create_model("vit_tiny_patch16_224", dynamic_img_size=True).eval()
+    model: Any = timm.create_model("vit_tiny_patch16_224", dynamic_img_size=True).eval()
     (weights,) = (assets / "weights/vit_tiny").glob("*.safetensors")
     model.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
     projections: list[Tensor] = []

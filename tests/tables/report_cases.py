@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 
 from specray.errors import ErrorCode, ImageError, Stage

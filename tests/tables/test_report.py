@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pytest
 
 from specray.errors import ErrorCode, UserError
@@ -30,7 +29,6 @@ from tests.tables.report_cases import (
     report_files,
     run_record,
 )
-
 
 HOSTILE = (
     "<script>alert(1)</script>.jpg",

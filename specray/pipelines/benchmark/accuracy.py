@@ -115,7 +115,8 @@ def _whole_patches(bbox: list[float], row: Row, patch_size: int) -> Boxes:
     Our masks and boxes reach the border of the image; the reference's boxes end with the grid.
     """
     end = np.array([row["grid_w"], row["grid_h"]] * 2) * patch_size
-    return np.minimum(xywh_boxes([bbox])[0], end)
+    box: Boxes = np.minimum(xywh_boxes([bbox])[0], end)
+    return box
 
 
 def _percent(value: float) -> float:

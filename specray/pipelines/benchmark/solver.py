@@ -15,7 +15,13 @@ from specray.pipelines.benchmark.reference import (
     reference_eigenpairs,
 )
 from specray.pipelines.benchmark.timing import alternate
-from specray.spectral import cosine_affinity, laplacian_eigenpairs, orient
+from specray.spectral import (
+    SpectralConfig,
+    cosine_affinity,
+    decompose,
+    laplacian_eigenpairs,
+    orient,
+)
 
 NEGLIGIBLE = 1e-4
 """Entries of the Fiedler vector below this share of its largest have no sign to agree on."""
@@ -25,6 +31,7 @@ def solver_rows(features: Tensor, repeats: int, k: int = 5) -> list[dict[str, ob
     """Batched solver against the reference calls, with and without building the affinity.
 
     Both run in this process, in turns, with the threads that torch and the BLAS have been given.
+    The affinity included, the candidate is `decompose`, as in a segmentation job.
 
     Parameters
     ----------
@@ -42,10 +49,12 @@ def solver_rows(features: Tensor, repeats: int, k: int = 5) -> list[dict[str, ob
         Two rows: the fields of `Comparison` plus ``images``, ``patches`` and ``threads``. Seconds
         are per batch.
     """
+    images, patches, _ = features.shape
+    config = SpectralConfig(eigenvectors=k)
     affinity = cosine_affinity(features)
     singles = [reference_affinity(image) for image in features]
     whole = alternate(
-        lambda: laplacian_eigenpairs(cosine_affinity(features), k),
+        lambda: decompose(features, (1, patches), 1, config),
         lambda: [reference_eigenpairs(reference_affinity(image), k) for image in features],
         repeats,
         name="affinity + eigenvectors",
@@ -56,7 +65,6 @@ def solver_rows(features: Tensor, repeats: int, k: int = 5) -> list[dict[str, ob
         repeats,
         name="eigenvectors",
     )
-    images, patches, _ = features.shape
     setting = {"images": images, "patches": patches, "threads": torch.get_num_threads()}
     return [asdict(whole) | setting, asdict(solve) | setting]
 

@@ -1,0 +1,5 @@
+"""Measured ratios: the eigen-solver, the whole job, and objects against ground truth."""
+
+from specray.pipelines.benchmark.job import BenchmarkConfig, run_benchmark
+
+__all__ = ["BenchmarkConfig", "run_benchmark"]

@@ -1,0 +1,148 @@
+"""The benchmark job: one table of measured ratios and scores, as JSON and to read."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from specray.backbones import Backbone, BackboneConfig, build_backbone
+from specray.errors import UserError
+from specray.pipelines.benchmark.accuracy import accuracy_rows
+from specray.pipelines.benchmark.end_to_end import end_to_end_row
+from specray.pipelines.benchmark.images import photographs, pixels_of, squares_of
+from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
+from specray.pipelines.cluster import cores
+from specray.pipelines.config import SegmentConfig
+from specray.pipelines.weights import load_weights
+from specray.tables.run import package_versions
+
+PATCHES: Final = {480: 7, 960: 3}
+"""Image side in pixels to timed repeats: 900 and 3600 patches of 16 pixels."""
+BATCH: Final = 8
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Measure specray against the reference calls and a bare backbone loop, side by side.
+
+    Every speed is a ratio of two medians taken in turns in one process. With a root of
+    labelled sets, objects are scored too, beside the score of a box in the middle.
+
+    Try: specray benchmark --output bench --backbone descriptor
+    """
+
+    output: str = "bench"
+    """Folder for benchmark.json and benchmark.txt."""
+
+    data: str | None = None
+    """Root of the labelled sets davis2016_val, kangaroo, coco_tiny; absent = the photographs of
+    scikit-image alone, and no scores."""
+
+    backbone: str = "descriptor"
+    """As in `specray segment`."""
+
+    weights: str | None = None
+    """As in `specray segment`."""
+
+    parts: tuple[str, ...] = ("solver", "agreement", "end-to-end", "accuracy")
+    """What to measure."""
+
+    threads: int | None = None
+    """Threads of either side of the solver's comparison; absent = the machine's cores."""
+
+
+def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
+    """Measure; see `BenchmarkConfig`.
+
+    Returns
+    -------
+    dict
+        Everything that benchmark.json holds.
+    """
+    unknown = set(config.parts) - MEASURES.keys()
+    if unknown:
+        raise UserError(f"--parts knows {', '.join(MEASURES)}, not {', '.join(sorted(unknown))}")
+    features = BackboneConfig(backbone=config.backbone, weights=config.weights)
+    weights = load_weights(features, None)
+    backbone = build_backbone(features, weights.data, weights.source, "cpu")
+    threads = config.threads or cores()
+    rows = []
+    with threadpool_limits(threads):
+        torch.set_num_threads(threads)
+        for part in config.parts:
+            for row in MEASURES[part](config, backbone):
+                rows.append({"part": part, **row})
+                print(describe(rows[-1]), file=sys.stderr, flush=True)
+    result = {
+        "job": "benchmark",
+        "backbone": config.backbone,
+        "weights_sha256": weights.sha256,
+        "rows": rows,
+        "machine": _machine(threads),
+        "output": config.output,
+    }
+    folder = Path(config.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "benchmark.json").write_text(json.dumps(result, indent=2))
+    (folder / "benchmark.txt").write_text("".join(f"{describe(row)}\n" for row in rows))
+    return result
+
+
+def describe(row: dict[str, Any]) -> str:
+    """One line of the table."""
+    values = (
+        f"{name} {round(value, 6) if isinstance(value, float) else value}"
+        for name, value in row.items()
+        if name not in ("part", "name")
+    )
+    return f"{row['part']:<11} {row.get('name', ''):<24} {', '.join(values)}"
+
+
+def _machine(threads: int) -> dict[str, Any]:
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": cores(),
+        "threads": threads,
+        "load": os.getloadavg()[0],
+        "versions": package_versions(),
+    }
+
+
+def _solver(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    images = photographs(config.data)[:BATCH]
+    for side, repeats in PATCHES.items():
+        yield from solver_rows(backbone(squares_of(images, side)), repeats)
+
+
+def _agreement(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    paths = photographs(config.data)
+    step = max(1, len(paths) // 200)
+    stacks = (backbone(pixels_of(path, backbone.patch_size)) for path in paths[::step])
+    yield {"name": "mask IoU to dense eigh", **asdict(mask_agreement(stacks))}
+
+
+def _end_to_end(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    yield end_to_end_row(config.backbone, config.weights, backbone, photographs(config.data))
+
+
+def _accuracy(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    if config.data is not None:
+        for score in accuracy_rows(Path(config.data), SegmentConfig("", ""), backbone):
+            yield {"name": f"{score.dataset} {score.metric}", **asdict(score)}
+
+
+MEASURES: Final = {
+    "solver": _solver,
+    "agreement": _agreement,
+    "end-to-end": _end_to_end,
+    "accuracy": _accuracy,
+}
