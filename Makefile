@@ -4,11 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BACKBONE ?= descriptor
+WEIGHTS ?=
+# Labelled images and weights for `bench`, where there are any.
+SPECRAY_ASSETS ?= ../shared
+TINY := $(wildcard $(SPECRAY_ASSETS)/weights/vit_tiny/*.safetensors)
+REAL := $(if $(TINY),--data $(SPECRAY_ASSETS)/data --backbone vit_tiny_patch16_224 --weights $(TINY))
 
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/.ready
-	$(BIN)/specray demo --output demo --backbone $(BACKBONE)
+	$(BIN)/specray demo --output demo --backbone $(BACKBONE) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
@@ -19,7 +24,7 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 
 bench: $(VENV)/.ready
-	$(BIN)/specray benchmark --output bench
+	$(BIN)/specray benchmark --output bench $(REAL)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -7,6 +7,7 @@ from typing import Literal
 
 from specray.backbones import BackboneConfig
 from specray.masks import ObjectConfig, RegionConfig
+from specray.sources import IMAGE_SUFFIXES
 from specray.spectral import SpectralConfig
 
 Method = Literal["objects", "regions"]
@@ -20,6 +21,9 @@ class ImageConfig:
     keys: str | None = None
     """URI of an explicit list of keys (.txt, or .csv or .parquet with a column `key`) instead of a
     listing of the input."""
+
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+    """Names that a listing takes for images, case ignored."""
 
     limit: int | None = None
     """Only the first N images of the listing."""

@@ -48,7 +48,7 @@ def _decisive(config: SegmentConfig, weights: Weights) -> dict[str, Any]:
     tree = dataclasses.asdict(config)
     for name in ("output", "run"):
         del tree[name]
-    for name in ("keys", "limit"):  # which images is the manifest's affair
+    for name in ("keys", "suffixes", "limit"):  # which images is the manifest's affair
         del tree["images"][name]
     tree["features"]["weights"] = weights.sha256
     as_stored: dict[str, Any] = json.loads(json.dumps(tree | {"schema_version": SCHEMA_VERSION}))

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from specray.backbones import build_backbone
+from specray.errors import UserError
 from specray.pipelines.cluster import ray_session
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.estimate import estimate
@@ -44,6 +45,7 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
     start = time.monotonic()
     source = open_store(config.input, config.run.endpoint)
     output = open_store(config.output, config.run.endpoint)
+    _check_apart(source, output)
     weights = load_weights(config.features, config.run.endpoint)
     backbone = build_backbone(config.features, weights.data, weights.source, "cpu")
     entries = _entries(config, source)
@@ -93,7 +95,14 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
     return result
 
 
+def _check_apart(source: Store, output: Store) -> None:
+    """Refuse an output inside the input: the pictures of its report would be listed as images."""
+    if f"{output.uri.rstrip('/')}/".startswith(f"{source.uri.rstrip('/')}/"):
+        raise UserError(f"--output {output.uri} lies inside --input; choose a place outside of it")
+
+
 def _entries(config: SegmentConfig, source: Store) -> Iterator[Entry]:
     keys, endpoint = config.images.keys, config.run.endpoint
-    entries = list_images(source) if keys is None else list_keys(source, keys, endpoint)
-    return islice(entries, config.images.limit)
+    if keys is not None:
+        return islice(list_keys(source, keys, endpoint), config.images.limit)
+    return islice(list_images(source, config.images.suffixes), config.images.limit)

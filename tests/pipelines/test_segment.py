@@ -213,6 +213,20 @@ def test_a_dry_run_counts_and_writes_nothing(photographs: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_inside_the_input_is_refused(photographs: Path) -> None:
+    with pytest.raises(UserError, match="outside"):
+        run_segment(configuration(photographs, photographs / "out"))
+
+
+def test_suffixes_decide_what_a_listing_takes_for_an_image(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "b.JPG", "c.scan"):
+        (tmp_path / "in" / name).write_bytes(GOOD["plain.jpg"])
+    config = configuration(tmp_path / "in", tmp_path / "out")
+    run_segment(dataclasses.replace(config, images=ImageConfig(suffixes=(".scan", ".jpg"))))
+    assert rows_of(tmp_path / "out")["key"].to_pylist() == ["a.jpg", "b.JPG", "c.scan"]
+
+
 def test_another_configuration_is_refused_and_overwrite_replaces_it(
     photographs: Path, tmp_path: Path
 ) -> None:

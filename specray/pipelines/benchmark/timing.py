@@ -32,8 +32,9 @@ def alternate(
 ) -> Comparison:
     """Time two callables in turns, so that a change of load on the machine hits both alike.
 
-    Each is called once untimed first. The callables must have finished their work when they return:
-    on a GPU they end with a synchronisation.
+    Every timed call follows an untimed one of the same side: caches are its own then, and the
+    threads that the other side's BLAS leaves spinning have gone to sleep. The callables must have
+    finished their work when they return: on a GPU they end with a synchronisation.
 
     Parameters
     ----------
@@ -56,11 +57,10 @@ def alternate(
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, not {repeats}")
-    candidate()
-    reference()
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for call, record in zip((candidate, reference), seconds, strict=True):
+            call()
             start = time.perf_counter()
             call()
             record.append(time.perf_counter() - start)
