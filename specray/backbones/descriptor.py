@@ -128,9 +128,9 @@ def _objectness(
     foreground = foreground * torch.exp(-CENTRE_WEIGHT * position.square().sum(dim=1))
 
     saliency = _smooth(foreground, background, descriptors, height, width)
-    object_like = saliency > float(threshold_otsu(saliency.numpy()))
-    if not object_like.any():
+    if saliency.max() - saliency.min() < FAINT:  # nothing stands out, and Otsu needs two classes
         return torch.zeros_like(saliency)
+    object_like = saliency > float(threshold_otsu(saliency.numpy()))
     high, low = saliency[object_like].mean(), saliency[~object_like].mean()
     return torch.sigmoid(STEEPNESS * (saliency - (high + low) / 2) / (high - low + FAINT))
 
