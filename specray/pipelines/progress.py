@@ -10,15 +10,14 @@ from types import TracebackType
 from typing import TextIO
 
 
-def describe(done: int, total: int, errors: int, seconds: float) -> str:
-    """One line on how far it is.
+def describe(done: int, total: int, errors: int, rate: float) -> str:
+    """One line on how far it is, at ``rate`` images per second.
 
     Examples
     --------
-    >>> describe(50, 200, 1, 10.0)
+    >>> describe(50, 200, 1, 5.0)
     '50 / 200 images (25 %), 5.0 images/s, 1 error, 0:00:30 left'
     """
-    rate = done / seconds if seconds > 0 else 0.0
     left = _clock((total - done) / rate) if rate else "-:--:--"
     errors_text = f"{errors} error{'' if errors == 1 else 's'}"
     share = f"{100 * done / total:.0f} %" if total else "100 %"
@@ -54,6 +53,7 @@ class Progress:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._start = time.monotonic()
+        self._first: tuple[int, float] | None = None
 
     def __enter__(self) -> Progress:
         self._thread.start()
@@ -79,6 +79,18 @@ class Progress:
     def _print(self) -> None:
         done, errors = self._read()
         # A batch that ran twice after a death is counted twice here; the result is not.
-        line = describe(min(done, self._total), self._total, errors, time.monotonic() - self._start)
+        line = describe(min(done, self._total), self._total, errors, self._rate(done))
         self._stream.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
         self._stream.flush()
+
+    def _rate(self, done: int) -> float:
+        """Images per second since the first ones were seen: start-up tells nothing of the rest."""
+        now = time.monotonic()
+        if done and self._first is None:
+            self._first = done, now
+        if self._first is None:
+            return 0.0
+        images, since = self._first
+        if done > images:
+            return (done - images) / (now - since)
+        return done / (now - self._start)
