@@ -1,13 +1,15 @@
 """The command line: ``specray JOB ...`` and ``python jobs/JOB.py ...`` are the same parser.
 
-A job's flags, its YAML and its help come from one frozen dataclass. ``--config FILE.yaml``
-is read as if its entries stood on the command line before the flags, so flags override it.
+A job's flags, its YAML and its help come from one frozen dataclass and its docstring. ``--config
+FILE.yaml`` is read as if its entries stood on the command line before the flags, so flags
+override it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import json
 import logging
 import sys
@@ -89,11 +91,16 @@ def parse(config_type: type[Any], prog: str, args: Sequence[str]) -> Any:
             config_type,
             prog=prog,
             args=[*given, *flags],
-            description=f"{(config_type.__doc__ or '').strip()}\n\n{_EPILOGUE}",
+            description=f"{_description(config_type)}\n\n{_EPILOGUE}",
             config=(tyro.conf.OmitArgPrefixes,),
         )
     except ValueError as error:  # a configuration that refuses its own values
         raise UserError(str(error)) from None
+
+
+def _description(config_type: type[Any]) -> str:
+    """The docstring of a configuration without the part on its fields."""
+    return (inspect.getdoc(config_type) or "").partition("\n\nParameters\n")[0]
 
 
 def _split_config(args: Sequence[str]) -> tuple[list[str], list[str]]:

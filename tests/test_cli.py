@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 import pytest
 import safetensors.torch
 import torch
 import yaml
 
+from specray.backbones import BackboneConfig
 from specray.cli import JOBS, main, parse
 from specray.errors import UserError
-from specray.pipelines.config import SegmentConfig
+from specray.masks import ObjectConfig, RegionConfig
+from specray.pipelines.benchmark import BenchmarkConfig
+from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
+from specray.pipelines.demo import DemoConfig
+from specray.pipelines.report import ReportConfig
+from specray.spectral import SpectralConfig
 from tests.conftest import ROOT
 from tests.pipelines.photographs import write_photographs
 
@@ -86,6 +94,23 @@ def test_help_explains_every_field_of_a_job(job: str, capsys: pytest.CaptureFixt
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert "--print-config" in text and "(default:" in text and "Try: " in text
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(SegmentConfig, ReportConfig, DemoConfig, BenchmarkConfig, ImageConfig, RunConfig),
+        *(BackboneConfig, SpectralConfig, ObjectConfig, RegionConfig),
+    ],
+)
+def test_every_setting_is_explained(config: type[Any]) -> None:
+    explained = {p.arg_name for p in docstring_parser.parse(config.__doc__ or "").params}
+    settings = {
+        field.name
+        for field in dataclasses.fields(config)
+        if not dataclasses.is_dataclass(field.default_factory)
+    }
+    assert explained == settings
 
 
 def test_a_wrong_flag_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,27 +11,33 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Where patch features come from."""
+    """Where patch features come from.
+
+    Parameters
+    ----------
+    backbone
+        Any ViT of timm by name. Good choices: vit_small_patch16_224.dino,
+        vit_small_patch8_224.dino, vit_base_patch16_224.dino, vit_base_patch8_224.dino,
+        vit_small_patch14_dinov2.lvd142m, vit_small_patch14_reg4_dinov2.lvd142m. `descriptor` needs
+        no weights: colour and texture statistics for trials and tests; it is no substitute for a
+        ViT.
+    weights
+        Weights in timm's layout: a .safetensors file (or a .pth of plain tensors) as path or URI.
+        Absent: the published weights of the named model, from the Hugging Face hub.
+    feature
+        Keys, queries or values of the block's attention, or its output tokens. The papers use k.
+    block
+        Transformer block, counted from 0, negative from the end. The papers use the last.
+    precision
+        Arithmetic of the backbone; auto = bf16 on GPUs that have it, fp16 on others, fp32 on CPU.
+    accept_dinov3_licence
+        DINOv3 weights come under Meta's own DINOv3 License (no military use, passes on to what you
+        redistribute). Read it, then set this to use a DINOv3 model.
+    """
 
     backbone: str = "vit_small_patch16_224.dino"
-    """Any ViT of timm by name. Good choices: vit_small_patch16_224.dino, vit_small_patch8_224.dino,
-    vit_base_patch16_224.dino, vit_base_patch8_224.dino, vit_small_patch14_dinov2.lvd142m,
-    vit_small_patch14_reg4_dinov2.lvd142m. `descriptor` needs no weights: colour and texture
-    statistics for trials and tests; it is no substitute for a ViT."""
-
     weights: str | None = None
-    """Weights in timm's layout: a .safetensors file (or a .pth of plain tensors) as path or URI.
-    Absent: the published weights of the named model, from the Hugging Face hub."""
-
     feature: Feature = "k"
-    """Keys, queries or values of the block's attention, or its output tokens. The papers use k."""
-
     block: int = -1
-    """Transformer block, counted from 0, negative from the end. The papers use the last."""
-
     precision: Precision = "auto"
-    """Arithmetic of the backbone; auto = bf16 on GPUs that have it, fp16 on others, fp32 on CPU."""
-
     accept_dinov3_licence: bool = False
-    """DINOv3 weights come under Meta's own DINOv3 License (no military use, passes on to what you
-    redistribute). Read it, then set this to use a DINOv3 model."""

@@ -16,54 +16,64 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Which images, and how large they are when the backbone sees them."""
+    """Which images, and how large they are when the backbone sees them.
+
+    Parameters
+    ----------
+    keys
+        URI of an explicit list of keys (.txt, or .csv or .parquet with a column `key`) instead of a
+        listing of the input.
+    suffixes
+        Names that a listing takes for images, case ignored.
+    limit
+        Only the first N images of the listing.
+    image_size
+        Short side in pixels to which images are resized, aspect kept; absent = native size, as the
+        papers do. Images are then cropped to whole patches at the right and bottom.
+    max_pixels
+        Images whose header promises more pixels than this become error rows, undecoded.
+    max_patches
+        Images that would have more patches than this become error rows: the affinity of N patches
+        takes 4 N^2 bytes (10,000: 0.4 GB). Use --image-size for large images.
+    """
 
     keys: str | None = None
-    """URI of an explicit list of keys (.txt, or .csv or .parquet with a column `key`) instead of a
-    listing of the input."""
-
     suffixes: tuple[str, ...] = IMAGE_SUFFIXES
-    """Names that a listing takes for images, case ignored."""
-
     limit: int | None = None
-    """Only the first N images of the listing."""
-
     image_size: int | None = None
-    """Short side in pixels to which images are resized, aspect kept; absent = native size, as the
-    papers do. Images are then cropped to whole patches at the right and bottom."""
-
     max_pixels: int = 50_000_000
-    """Images whose header promises more pixels than this become error rows, undecoded."""
-
     max_patches: int = 10_000
-    """Images that would have more patches than this become error rows: the affinity of N patches
-    takes 4 N^2 bytes (10,000: 0.4 GB). Use --image-size for large images."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How the work is spread; none of this changes the result."""
+    """How the work is spread; none of this changes the result.
+
+    Parameters
+    ----------
+    shard_size
+        Images per output file: the unit of commit and of resume.
+    batch_size
+        Images that travel together from decoding to the accelerator.
+    num_workers
+        Processes that hold the backbone; absent = one per GPU, or one per CPU core.
+    device
+        Where the backbone and the eigen-solver run; auto = cuda if the cluster has a GPU.
+    endpoint
+        URL of an S3-compatible store for s3:// URIs. Credentials come from the environment.
+    dry_run
+        List, count and estimate bytes and time; write nothing.
+    overwrite
+        Drop what the output holds instead of continuing it.
+    """
 
     shard_size: int = 256
-    """Images per output file: the unit of commit and of resume."""
-
     batch_size: int = 16
-    """Images that travel together from decoding to the accelerator."""
-
     num_workers: int | None = None
-    """Processes that hold the backbone; absent = one per GPU, or one per CPU core."""
-
     device: Device = "auto"
-    """Where the backbone and the eigen-solver run; auto = cuda if the cluster has a GPU."""
-
     endpoint: str | None = None
-    """URL of an S3-compatible store for s3:// URIs. Credentials come from the environment."""
-
     dry_run: bool = False
-    """List, count and estimate bytes and time; write nothing."""
-
     overwrite: bool = False
-    """Drop what the output holds instead of continuing it."""
 
 
 @dataclass(frozen=True)
@@ -75,24 +85,27 @@ class SegmentConfig:
     command again does only what is missing.
 
     Try: specray segment --input photos/ --output out/ --backbone descriptor
+
+    Parameters
+    ----------
+    input
+        Where the images are: a folder, s3://bucket/prefix, or any URI that pyarrow opens.
+    output
+        Where the Parquet goes: a folder or URI of its own.
+    methods
+        What to find.
+    keep
+        What to store besides the masks: `eigenvectors` lets the report show them (about 8 KB per
+        image).
+    seed
+        Seed of everything random, together with the key of the image.
     """
 
     input: str
-    """Where the images are: a folder, s3://bucket/prefix, or any URI that pyarrow opens."""
-
     output: str
-    """Where the Parquet goes: a folder or URI of its own."""
-
     methods: tuple[Method, ...] = ("objects", "regions")
-    """What to find."""
-
     keep: tuple[Literal["eigenvectors"], ...] = ()
-    """What to store besides the masks: `eigenvectors` lets the report show them (about 8 KB per
-    image)."""
-
     seed: int = 0
-    """Seed of everything random, together with the key of the image."""
-
     images: ImageConfig = field(default_factory=ImageConfig)
     features: BackboneConfig = field(default_factory=BackboneConfig)
     spectral: SpectralConfig = field(default_factory=SpectralConfig)

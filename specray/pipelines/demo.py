@@ -28,16 +28,20 @@ class DemoConfig:
     """Segment the photographs inside scikit-image and scikit-learn, offline, and report on them.
 
     Try: specray demo --output demo
+
+    Parameters
+    ----------
+    output
+        Folder for the photographs, the table and the report.
+    backbone
+        As in `specray segment`; the descriptor needs no weights.
+    weights
+        As in `specray segment`.
     """
 
     output: str = "demo"
-    """Folder for the photographs, the table and the report."""
-
     backbone: str = DESCRIPTOR
-    """As in `specray segment`; the descriptor needs no weights."""
-
     weights: str | None = None
-    """As in `specray segment`."""
 
 
 def run_demo(config: DemoConfig) -> dict[str, Any]:

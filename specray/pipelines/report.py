@@ -22,20 +22,24 @@ class ReportConfig:
     Parquet; the size of the report does not grow with the number of images.
 
     Try: specray report --output out/
+
+    Parameters
+    ----------
+    output
+        Where the segment job wrote: a folder or URI.
+    input
+        Where the photographs are now; absent = where the run read them.
+    samples
+        Images in the gallery, drawn by a hash of their keys; about 60 KB each.
+    endpoint
+        URL of an S3-compatible store for s3:// URIs; absent = the one of the run. Credentials come
+        from the environment.
     """
 
     output: str
-    """Where the segment job wrote: a folder or URI."""
-
     input: str | None = None
-    """Where the photographs are now; absent = where the run read them."""
-
     samples: int = 48
-    """Images in the gallery, drawn by a hash of their keys; about 60 KB each."""
-
     endpoint: str | None = None
-    """URL of an S3-compatible store for s3:// URIs; absent = the one of the run. Credentials come
-    from the environment."""
 
     def __post_init__(self) -> None:
         if self.samples < 0:

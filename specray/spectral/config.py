@@ -7,16 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SpectralConfig:
-    """How an image's patch features become Laplacian eigenvectors."""
+    """How an image's patch features become Laplacian eigenvectors.
+
+    Parameters
+    ----------
+    eigenvectors
+        Eigenvectors per image, the constant one included. DSM uses 5 for regions; objects need 2.
+    downsample_factor
+        Pixels per cell of the affinity grid. None takes the backbone's patch size (no resizing); 8
+        with a /16 backbone doubles the grid, sharpens masks and costs about 16 times the time.
+    color_lambda
+        Weight of the colour affinity beside the feature affinity. 0, as DSM runs by default, leaves
+        colour out.
+    """
 
     eigenvectors: int = 5
-    """Eigenvectors per image, the constant one included. DSM uses 5 for regions; objects need 2."""
     downsample_factor: int | None = None
-    """Pixels per cell of the affinity grid. None takes the backbone's patch size (no resizing);
-    8 with a /16 backbone doubles the grid, sharpens masks and costs about 16 times the time."""
     color_lambda: float = 0.0
-    """Weight of the colour affinity beside the feature affinity. 0, as DSM runs by default, leaves
-    colour out."""
 
     def __post_init__(self) -> None:
         if self.eigenvectors < 2:

@@ -42,26 +42,30 @@ class BenchmarkConfig:
     labelled sets, objects are scored too, beside the score of a box in the middle.
 
     Try: specray benchmark --output bench --backbone descriptor
+
+    Parameters
+    ----------
+    output
+        Folder for benchmark.json and benchmark.txt.
+    data
+        Root of the labelled sets davis2016_val, kangaroo, coco_tiny; absent = the photographs of
+        scikit-image alone, and no scores.
+    backbone
+        As in `specray segment`.
+    weights
+        As in `specray segment`.
+    parts
+        What to measure.
+    threads
+        Threads of either side of the solver's comparison; absent = the machine's cores.
     """
 
     output: str = "bench"
-    """Folder for benchmark.json and benchmark.txt."""
-
     data: str | None = None
-    """Root of the labelled sets davis2016_val, kangaroo, coco_tiny; absent = the photographs of
-    scikit-image alone, and no scores."""
-
     backbone: str = "descriptor"
-    """As in `specray segment`."""
-
     weights: str | None = None
-    """As in `specray segment`."""
-
     parts: tuple[str, ...] = ("solver", "agreement", "end-to-end", "accuracy")
-    """What to measure."""
-
     threads: int | None = None
-    """Threads of either side of the solver's comparison; absent = the machine's cores."""
 
 
 def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
