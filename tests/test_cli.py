@@ -120,6 +120,29 @@ def test_a_wrong_flag_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--image-size" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--shard-size", "0"],
+        ["--batch-size", "0"],
+        ["--num-workers", "0"],
+        ["--limit", "-1"],
+        ["--image-size", "0"],
+        ["--regions", "0"],
+        ["--erode", "-1"],
+        ["--methods"],
+        ["--methods", "objects", "objects"],
+    ],
+)
+def test_a_setting_out_of_range_exits_with_2_and_names_the_flag(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["segment", *BASE, *flags])
+    assert caught.value.code == 2
+    assert flags[0] in capsys.readouterr().err
+
+
 def test_an_unknown_job_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segmnet"]) == 2
     assert "segment, report" in capsys.readouterr().err
@@ -200,6 +223,22 @@ def test_missing_credentials_are_one_clear_line(
     assert "credentials" in line
 
 
+def test_an_unknown_tag_of_published_weights_is_one_clear_line(
+    photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["--input", str(photographs), "--output", "out"]
+    line = mistake(capsys, *args, "--backbone", "vit_small_patch16_224.nosuch")
+    assert "such as vit_small_patch16_224." in line
+
+
+def test_an_endpoint_with_a_secret_is_refused_and_not_repeated(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["--input", str(photographs), "--output", str(tmp_path / "out")]
+    line = mistake(capsys, *args, "--endpoint", "https://AKIA:hunter2@host")
+    assert "hunter2" not in line
+
+
 def test_an_unknown_backbone_is_one_clear_line(
     photographs: Path, vit_tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,8 +258,9 @@ def test_weights_that_are_no_weights_are_one_clear_line(
 ) -> None:
     args = ["--input", str(photographs), "--output", "out", "--backbone", "vit_tiny_patch16_224"]
     for name in ("noise.safetensors", "noise.pth"):
-        (tmp_path / name).write_bytes(b"noise" * 100)
-        assert "safe to load" in mistake(capsys, *args, "--weights", str(tmp_path / name))
+        for noise in (b"noise" * 100, b"hello world", b"\x80\x02", b""):
+            (tmp_path / name).write_bytes(noise)
+            assert "safe to load" in mistake(capsys, *args, "--weights", str(tmp_path / name))
     assert "cannot read --weights" in mistake(
         capsys, *args, "--weights", str(tmp_path / "absent.pth")
     )

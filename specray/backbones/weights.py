@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import struct
 from pathlib import Path
 
 import safetensors.torch
@@ -15,6 +16,19 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from specray.errors import UserError
+
+_DAMAGED = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    struct.error,
+)
+"""What the two parsers raise on bytes that are no weights, damaged or in an unknown type."""
 
 
 def sha256(data: bytes) -> str:
@@ -41,7 +55,7 @@ def parse_weights(data: bytes, source: str) -> dict[str, Tensor]:
         if source.endswith(".safetensors"):
             return safetensors.torch.load(data)
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except _DAMAGED as error:
         raise UserError(
             f"{source} is no weights file that is safe to load ({type(error).__name__}); "
             "convert it to .safetensors"
@@ -60,9 +74,16 @@ def published_weights(name: str) -> tuple[bytes, str]:
     UserError
         timm names no published weights for this model, or the hub cannot be reached.
     """
-    cfg = timm.get_pretrained_cfg(name)
+    try:
+        cfg = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # the part behind the dot is none of its tags
+        cfg = None
     if cfg is None or not cfg.hf_hub_id:
-        raise UserError(f"timm publishes no weights for {name}; pass --weights FILE.safetensors")
+        known = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}*")[:3]) or "vit_* models"
+        raise UserError(
+            f"timm publishes no weights for {name}; pass --weights FILE.safetensors, or name one "
+            f"of its own, such as {known}"
+        )
     source = f"hf://{cfg.hf_hub_id}/model.safetensors"
     try:
         path = hf_hub_download(cfg.hf_hub_id, "model.safetensors")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from specray.checks import at_least
+
 Connectivity = Literal[4, 8]
 
 
@@ -44,3 +46,7 @@ class RegionConfig:
     adaptive_regions: bool = False
     erode: int = 0
     dilate: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "regions")
+        at_least(0, self, "erode", "dilate")

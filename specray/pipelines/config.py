@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from specray.backbones import BackboneConfig
+from specray.checks import at_least
 from specray.masks import ObjectConfig, RegionConfig
 from specray.sources import IMAGE_SUFFIXES
 from specray.spectral import SpectralConfig
@@ -44,10 +45,13 @@ class ImageConfig:
     max_pixels: int = 50_000_000
     max_patches: int = 10_000
 
+    def __post_init__(self) -> None:
+        at_least(1, self, "limit", "image_size", "max_pixels", "max_patches")
+
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How the work is spread; none of this changes the result.
+    """How the work is spread; the result is the same, but for the rounding of another device.
 
     Parameters
     ----------
@@ -74,6 +78,9 @@ class RunConfig:
     endpoint: str | None = None
     dry_run: bool = False
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "shard_size", "batch_size", "num_workers")
 
 
 @dataclass(frozen=True)
@@ -112,3 +119,7 @@ class SegmentConfig:
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ValueError("--methods must name at least one method, and each once")

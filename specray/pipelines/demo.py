@@ -62,7 +62,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     report = run_report(ReportConfig(output=str(folder / "segments")))
     print(
         f"\nOpen {report['location']} in a browser. For your own images, with DINO features:\n"
-        "  specray segment --input PHOTOS --output OUT --keep eigenvectors "
+        "  specray segment --input PHOTOS --output OUT --image-size 480 --keep eigenvectors "
         "--backbone vit_small_patch16_224.dino && specray report --output OUT\n",
         file=sys.stderr,
     )

@@ -39,13 +39,17 @@ class Prepared:
     resized_width: int
 
 
-def check_grid(height: int, width: int, patch_size: int, max_patches: int) -> None:
+def check_grid(height: int, width: int, patch_size: int, max_patches: int, cell: int) -> None:
     """Refuse an image that is smaller than a patch or has more patches than the budget.
 
     Parameters
     ----------
     height, width
         Pixels as the backbone would see them.
+    patch_size, cell
+        Pixels per patch of the backbone, and per cell of the affinity's grid.
+    max_patches
+        Budget for either grid.
 
     Raises
     ------
@@ -56,9 +60,11 @@ def check_grid(height: int, width: int, patch_size: int, max_patches: int) -> No
     if not (grid_h and grid_w):
         message = f"{width} x {height} pixels hold no whole patch of {patch_size} x {patch_size}"
         raise ImageError(ErrorCode.TOO_SMALL, Stage.DECODE, message)
-    if grid_h * grid_w > max_patches:
+    cells = (grid_h * patch_size // cell) * (grid_w * patch_size // cell)
+    patches = max(grid_h * grid_w, cells)
+    if patches > max_patches:
         message = (
-            f"{width} x {height} pixels make {grid_h * grid_w} patches, the budget is "
+            f"{width} x {height} pixels make {patches} patches, the budget is "
             f"{max_patches}; resize with --image-size"
         )
         raise ImageError(ErrorCode.TOO_MANY_PATCHES, Stage.DECODE, message)

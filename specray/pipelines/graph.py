@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.exceptions import RayError
 
+from specray.errors import UserError
 from specray.pipelines.cluster import ResourcePlan, configure_data, plan_resources
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.manifest_source import ManifestSource
@@ -61,8 +64,11 @@ class StreamingPass:
         names = [field.name for field in dataclasses.fields(ShardCounts)]
         total = sum(shard.rows for shard in self.shards)
         with Progress(total, lambda: ray.get(tally.read.remote())):
-            for receipt in receipts.iter_rows():
-                counts += ShardCounts(**{name: receipt[name] for name in names})
+            try:
+                for receipt in receipts.iter_rows():
+                    counts += ShardCounts(**{name: receipt[name] for name in names})
+            except RayError as error:
+                raise _user_error_in(error) or error from None
         return counts, ray.get(tally.rate.remote())
 
     def _receipts(self, plan: ResourcePlan, batch_size: int, tally: Any) -> Dataset:
@@ -91,6 +97,15 @@ class StreamingPass:
             num_cpus=1,
         )
         return receipts
+
+
+def _user_error_in(error: RayError) -> UserError | None:
+    """What a person can mend, out of what Ray has wrapped around it.
+
+    Of an actor that failed to start Ray hands over the text, not the exception.
+    """
+    found = re.search(r"specray\.errors\.UserError: (.+)", str(error))
+    return UserError(found[1]) if found else None
 
 
 def _in_blocks_of(rows: int, dataset: Dataset) -> Dataset:

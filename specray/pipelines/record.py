@@ -26,10 +26,10 @@ def new_record(config: SegmentConfig, output: Store, weights: Weights) -> dict[s
     decisive = _decisive(config, weights)
     fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
     earlier = read_run(output)
-    if earlier is not None and earlier["decisive"] != decisive and not config.run.overwrite:
+    if earlier is not None and earlier.get("decisive") != decisive and not config.run.overwrite:
         raise UserError(
             f"{config.output} holds a run with another configuration "
-            f"({_difference(earlier['decisive'], decisive)}); choose another --output, "
+            f"({_difference(earlier.get('decisive', {}), decisive)}); choose another --output, "
             "or pass --overwrite to drop what is there"
         )
     return {
@@ -51,6 +51,7 @@ def _decisive(config: SegmentConfig, weights: Weights) -> dict[str, Any]:
     for name in ("keys", "suffixes", "limit"):  # which images is the manifest's affair
         del tree["images"][name]
     tree["features"]["weights"] = weights.sha256
+    del tree["features"]["accept_dinov3_licence"]
     as_stored: dict[str, Any] = json.loads(json.dumps(tree | {"schema_version": SCHEMA_VERSION}))
     return as_stored
 

@@ -56,11 +56,18 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
     record = new_record(config, output, weights)
     record["manifest"] = write_manifest(entries, output, config.run.shard_size)
     shards = plan_shards(output, record["manifest"], record["fingerprint"])
+    committed = committed_shards(output)
+    stale = committed - {shard.name for shard in shards}
     if config.run.overwrite:
-        drop_shards(output)
+        drop_shards(output, committed)
+        committed = frozenset()
+    elif stale and config.images.limit is not None:
+        raise UserError(
+            f"{config.output} holds {len(stale)} shards of more images than --limit "
+            f"{config.images.limit}; choose another --output, or pass --overwrite to drop them"
+        )
     write_run(output, record | {"status": "running"})
 
-    committed = committed_shards(output)
     missing = [shard for shard in shards if shard.name not in committed]
     done = [shard for shard in shards if shard.name in committed]
     counts = sum((count_rows(*read_shard(output, shard.name)) for shard in done), ShardCounts())
@@ -81,6 +88,9 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
     total = sum(shard.rows for shard in shards)
     if counts.images != total:
         raise RuntimeError(f"{counts.images} rows committed for {total} images of the manifest")
+
+    # Rows of an earlier state of the listing have been replaced by now: one row per image.
+    drop_shards(output, stale)
 
     result = {
         "job": "segment",

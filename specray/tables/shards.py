@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -126,9 +126,9 @@ def committed_shards(store: Store) -> frozenset[str]:
     return frozenset(e.key for e in store.list((".parquet",)) if e.key.startswith(FOLDER))
 
 
-def drop_shards(store: Store) -> None:
-    """Remove every shard of an output."""
-    for name in committed_shards(store):
+def drop_shards(store: Store, names: Iterable[str]) -> None:
+    """Remove shards of an output."""
+    for name in names:
         store.delete(name)
 
 

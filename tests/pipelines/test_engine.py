@@ -72,12 +72,18 @@ def test_features_that_are_not_finite_are_an_error_of_that_image_alone() -> None
 
 
 def test_images_without_a_whole_patch_or_with_too_many_are_refused() -> None:
-    check_grid(160, 160, patch_size=16, max_patches=100)
+    check_grid(160, 160, patch_size=16, max_patches=100, cell=16)
     with pytest.raises(ImageError) as small:
-        check_grid(15, 400, patch_size=16, max_patches=100)
+        check_grid(15, 400, patch_size=16, max_patches=100, cell=16)
     with pytest.raises(ImageError, match="--image-size") as large:
-        check_grid(160, 176, patch_size=16, max_patches=100)
+        check_grid(160, 176, patch_size=16, max_patches=100, cell=16)
     assert (small.value.code, large.value.code) == (
         ErrorCode.TOO_SMALL,
         ErrorCode.TOO_MANY_PATCHES,
     )
+
+
+def test_the_budget_counts_the_cells_of_a_finer_affinity() -> None:
+    check_grid(80, 80, patch_size=16, max_patches=100, cell=8)
+    with pytest.raises(ImageError, match="144 patches"):
+        check_grid(96, 96, patch_size=16, max_patches=100, cell=8)

@@ -13,11 +13,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
+import safetensors.torch
 from pycocotools import mask as coco_mask
 
 from specray.backbones import BackboneConfig
 from specray.errors import UserError
 from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
+from specray.pipelines.graph import StreamingPass
 from specray.pipelines.segment import run_segment
 from specray.sources import open_store
 from specray.tables.schema import SEGMENTS
@@ -184,10 +186,41 @@ def test_a_key_list_decides_what_is_read_and_absent_keys_are_rows(
     assert rows[2]["error"]["code"] == "missing"
 
 
-def test_limit_takes_the_first_images(photographs: Path, calm: Path, tmp_path: Path) -> None:
+def test_limit_takes_the_first_images_and_a_longer_run_replaces_them(
+    photographs: Path, calm: Path, tmp_path: Path
+) -> None:
     config = configuration(photographs, tmp_path)
-    run_segment(dataclasses.replace(config, images=ImageConfig(limit=3)))
+    limited = dataclasses.replace(config, images=ImageConfig(limit=3))
+    run_segment(limited)
     assert rows_of(tmp_path).equals(rows_of(calm).slice(0, 3))
+    run_segment(config)
+    query = f"SELECT key FROM '{tmp_path}/shards/*.parquet' ORDER BY key"
+    keys = [key for (key,) in duckdb.execute(query).fetchall()]
+    assert keys == rows_of(calm)["key"].to_pylist()
+    with pytest.raises(UserError, match="of more images than --limit 3"):
+        run_segment(limited)
+
+
+def test_a_fault_that_a_person_can_mend_is_one_line_also_from_a_worker(
+    photographs: Path, tmp_path: Path, vit_tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(vit_tiny.read_bytes())
+    config = dataclasses.replace(
+        configuration(photographs, tmp_path / "out"),
+        features=BackboneConfig("vit_tiny_patch16_224", str(weights)),
+    )
+    start = StreamingPass.run
+
+    def run(self: StreamingPass) -> object:
+        state = safetensors.torch.load_file(weights)
+        safetensors.torch.save_file({k: v + 1 for k, v in state.items()}, weights)
+        return start(self)
+
+    monkeypatch.setattr(StreamingPass, "run", run)
+    with pytest.raises(UserError, match="changed since the run began") as caught:
+        run_segment(config)
+    assert "\n" not in str(caught.value)
 
 
 def test_kept_eigenvectors_reproduce_the_object(photographs: Path, tmp_path: Path) -> None:

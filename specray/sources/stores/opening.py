@@ -50,14 +50,15 @@ def open_store(uri: str, endpoint: str | None = None) -> Store:
         raise UserError("the URI is empty; give a folder or s3://bucket/prefix")
     if _SECRET.search(uri):
         raise UserError("the URI contains a secret; remove it and set it in the environment")
+    _check_endpoint(endpoint)
     match = _SCHEME.match(uri)
     scheme = match[1].lower() if match else ""
     if scheme == "s3":
         return _open_s3(uri, endpoint)
     if scheme == "":
-        # absolute, not resolved: a link may lead elsewhere on another machine
-        path = Path(uri).expanduser() if uri.startswith("~/") else Path(uri)
-        return LocalStore(str(path.absolute()))
+        # without "..", but links not followed: one may lead elsewhere on another machine
+        path = Path(uri).expanduser() if uri.split("/")[0] == "~" else Path(uri)
+        return LocalStore(os.path.normpath(path.absolute()))
     if scheme == "file":
         return LocalStore(_file_path(uri))
     if scheme in _ARROW_SCHEMES:
@@ -79,6 +80,16 @@ def open_parent(uri: str, endpoint: str | None = None) -> tuple[Store, str]:
     return open_store(parent or slash or ".", endpoint), key
 
 
+def _check_endpoint(endpoint: str | None) -> None:
+    """Refuse what is no URL of a server, or carries a secret that a run record would keep."""
+    if endpoint is None:
+        return
+    parts = urlsplit(endpoint)
+    plain = parts.hostname and not parts.username and not parts.query
+    if parts.scheme not in {"http", "https"} or not plain:
+        raise UserError("the endpoint must be a URL such as https://host:9000, without user")
+
+
 def _open_s3(uri: str, endpoint: str | None) -> S3Store:
     bucket, _, prefix = uri[len("s3://") :].partition("/")
     if not _BUCKET.fullmatch(bucket):  # not quoted: it may be an access key
@@ -86,10 +97,7 @@ def _open_s3(uri: str, endpoint: str | None) -> S3Store:
     endpoint = (
         endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     )
-    if endpoint is not None:
-        parts = urlsplit(endpoint)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
-            raise UserError("the endpoint must be a URL such as https://host:9000, without user")
+    _check_endpoint(endpoint)
     prefix = prefix.rstrip("/")
     return S3Store(bucket, prefix + "/" if prefix else "", endpoint)
 
@@ -98,4 +106,4 @@ def _file_path(uri: str) -> str:
     host, slash, path = uri[len("file://") :].partition("/")
     if host not in {"", "localhost"} or not slash:
         raise UserError(f"{uri} is not a local path; write file:///absolute/path")
-    return str(Path("/" + unquote(path)))
+    return os.path.normpath(Path("/" + unquote(path)))

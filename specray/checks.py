@@ -1,0 +1,17 @@
+"""Checks that configurations share."""
+
+from __future__ import annotations
+
+
+def at_least(minimum: int, config: object, *names: str) -> None:
+    """Check integer fields of a configuration; None passes.
+
+    Raises
+    ------
+    ValueError
+        A field is below the minimum; the message names its flag.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < minimum:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {minimum}, not {value}")
