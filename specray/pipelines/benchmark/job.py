@@ -111,7 +111,7 @@ def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
 def describe(row: dict[str, Any]) -> str:
     """One line of the table."""
     values = (
-        f"{name} {round(value, 6) if isinstance(value, float) else value}"
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in row.items()
         if name not in ("part", "name")
     )
