@@ -33,8 +33,6 @@ class Stage(StrEnum):
     READ = "read"
     DECODE = "decode"
     FEATURES = "features"
-    SPECTRAL = "spectral"
-    MASKS = "masks"
 
 
 class ImageError(Exception):

@@ -110,7 +110,7 @@ class Engine:
         for i, image in enumerate(images):
             by_shape[image.pixels.shape].append(i)
         for (height, width, _), members in by_shape.items():
-            cell = self._config.spectral.downsample_factor or self._backbone.patch_size
+            cell = self._config.spectral.cell(self._backbone.patch_size)
             affinity_bytes = 4 * ((height // cell) * (width // cell)) ** 2
             # two matrices of that size are alive at a time
             step = max(1, _WORKSPACE_BYTES // (2 * affinity_bytes))
@@ -136,9 +136,7 @@ class Engine:
         spectral = self._config.spectral
         images = pixels if spectral.color_lambda else None
         pairs, grid = decompose(features, grid, patch, spectral, images)
-        geometries = [
-            _geometry(image, spectral.downsample_factor or patch, grid) for image in batch
-        ]
+        geometries = [_geometry(image, spectral.cell(patch), grid) for image in batch]
         segments: list[list[Segment]] = [[] for _ in batch]
         for method in self._config.methods:
             for have, new in zip(

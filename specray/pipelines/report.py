@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from specray.checks import at_least
 from specray.errors import UserError
 from specray.sources import open_store
 from specray.tables.report import build_report
@@ -42,8 +43,7 @@ class ReportConfig:
     endpoint: str | None = None
 
     def __post_init__(self) -> None:
-        if self.samples < 0:
-            raise ValueError("--samples must not be negative")
+        at_least(0, self, "samples")
 
 
 def run_report(config: ReportConfig) -> dict[str, Any]:

@@ -57,11 +57,11 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
     record["manifest"] = write_manifest(entries, output, config.run.shard_size)
     shards = plan_shards(output, record["manifest"], record["fingerprint"])
     committed = committed_shards(output)
-    stale = committed - {shard.name for shard in shards}
     if config.run.overwrite:
         drop_shards(output, committed)
         committed = frozenset()
-    elif stale and config.images.limit is not None:
+    stale = committed - {shard.name for shard in shards}
+    if stale and config.images.limit is not None:
         raise UserError(
             f"{config.output} holds {len(stale)} shards of more images than --limit "
             f"{config.images.limit}; choose another --output, or pass --overwrite to drop them"

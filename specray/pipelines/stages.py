@@ -76,10 +76,6 @@ class Decode:
             ]
         return pa.Table.from_pylist(decoded, schema=DECODED)
 
-    @property
-    def _cell(self) -> int:
-        return self.config.spectral.downsample_factor or self.patch_size
-
     def _fetch(self, key: str) -> Blob | ImageError:
         try:
             return self.store.read(key)
@@ -96,7 +92,8 @@ class Decode:
             row |= {"height": height, "width": width}
             if height * width <= images.max_pixels:  # else decode refuses, with the better reason
                 seen = resized_size(height, width, images.image_size)
-                check_grid(*seen, self.patch_size, images.max_patches, self._cell)
+                cell = self.config.spectral.cell(self.patch_size)
+                check_grid(*seen, self.patch_size, images.max_patches, cell)
             image = decode(blob.data, max_pixels=images.max_pixels, short_side=images.image_size)
         except ImageError as error:
             return row | {"error": error_row(error)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from specray.checks import at_least
+
 
 @dataclass(frozen=True)
 class SpectralConfig:
@@ -25,10 +27,12 @@ class SpectralConfig:
     downsample_factor: int | None = None
     color_lambda: float = 0.0
 
+    def cell(self, patch_size: int) -> int:
+        """Pixels per cell of the affinity grid, for a backbone of this patch size."""
+        return self.downsample_factor or patch_size
+
     def __post_init__(self) -> None:
-        if self.eigenvectors < 2:
-            raise ValueError("eigenvectors must be at least 2: the first one is constant")
-        if self.downsample_factor is not None and self.downsample_factor < 1:
-            raise ValueError("downsample_factor must be at least 1 pixel")
+        at_least(2, self, "eigenvectors")  # the first one is constant
+        at_least(1, self, "downsample_factor")
         if self.color_lambda < 0:
             raise ValueError("color_lambda must not be negative")

@@ -54,7 +54,7 @@ def decompose(
     if config.color_lambda > 0 and images is None:
         raise ValueError("color_lambda above 0 needs the images")
 
-    cell = config.downsample_factor or patch_size
+    cell = config.cell(patch_size)
     resized = cell != patch_size
     target = grid
     if resized:

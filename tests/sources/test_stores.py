@@ -167,7 +167,7 @@ def test_a_store_pickles_without_secrets_and_works_on(store: Store) -> None:
     if store.uri.startswith("mock"):
         pytest.skip("the file system lives in the memory of one process")
     store.write("a", b"x")
-    pickled = pickle.dumps(store)
+    pickled = pickle.dumps(store)  # as Ray sends it to its workers; nothing of a stranger's
     assert b"a-secret-for-tests-only" not in pickled and b"AKIATEST" not in pickled
     assert pickle.loads(pickled).read("a").data == b"x"
 
