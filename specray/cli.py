@@ -12,7 +12,9 @@ import importlib
 import inspect
 import json
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,13 +50,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"specray: no job named {job!r}; there are {', '.join(JOBS)}", file=sys.stderr)
         return 2
     try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminate)
         return _run(job, rest)
     except UserError as error:
         print(f"specray {job}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Terminated) as stop:
         print(f"specray {job}: stopped; the same command continues", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, _Terminated) else 130
+
+
+class _Terminated(BaseException):
+    """SIGTERM: whoever runs this wants the machine back, as with spot instances."""
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise _Terminated
 
 
 def _run(job: str, args: list[str]) -> int:
@@ -92,7 +104,7 @@ def parse(config_type: type[Any], prog: str, args: Sequence[str]) -> Any:
             prog=prog,
             args=[*given, *flags],
             description=f"{_description(config_type)}\n\n{_EPILOGUE}",
-            config=(tyro.conf.OmitArgPrefixes,),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.EnumChoicesFromValues),
         )
     except ValueError as error:  # a configuration that refuses its own values
         raise UserError(str(error)) from None

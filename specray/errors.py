@@ -25,6 +25,9 @@ class ErrorCode(StrEnum):
     TOO_SMALL = "too_small"  # not one whole patch fits on a side
     TOO_MANY_PATCHES = "too_many_patches"  # the affinity matrix would not fit the budget
     NOT_FINITE = "not_finite"  # the backbone returned NaN or infinite features
+    OUT_OF_MEMORY = "out_of_memory"  # alone, on the accelerator and on the CPU
+    CRASHED = "crashed"  # ended or stalled its process, alone and more than once
+    INTERNAL = "internal"  # an exception that nobody foresaw; worth an issue
 
 
 class Stage(StrEnum):
@@ -33,6 +36,7 @@ class Stage(StrEnum):
     READ = "read"
     DECODE = "decode"
     FEATURES = "features"
+    SEGMENT = "segment"  # anywhere from features to masks
 
 
 class ImageError(Exception):
@@ -56,3 +60,10 @@ class ImageError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code} while {self.stage}: {self.message}"
+
+
+def unforeseen(error: Exception, stage: Stage) -> ImageError:
+    """An exception that no one typed, as the error of the one image that raised it."""
+    code = ErrorCode.OUT_OF_MEMORY if isinstance(error, MemoryError) else ErrorCode.INTERNAL
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return ImageError(code, stage, text[:500])

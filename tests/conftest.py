@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,13 +42,8 @@ def ray_cluster(s3_server: str) -> Iterator[None]:
     """Ray on this machine, once for all tests; its processes know the S3 server's credentials."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=3,
-        include_dashboard=False,
-        object_store_memory=256 * 2**20,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
+    from specray.pipelines.cluster import start_local
+
+    start_local(3, object_store_memory=256 * 2**20)
     yield
     ray.shutdown()

@@ -1,20 +1,6 @@
 """Image batch to patch features: any timm ViT, and a descriptor that needs no weights."""
 
-from specray.backbones.base import DESCRIPTOR, Backbone, build_backbone, check_licence
-from specray.backbones.config import BackboneConfig
-from specray.backbones.descriptor import DescriptorBackbone
-from specray.backbones.vit import VitBackbone
-from specray.backbones.weights import parse_weights, published_weights, sha256
+import lazy_loader
 
-__all__ = [
-    "DESCRIPTOR",
-    "Backbone",
-    "BackboneConfig",
-    "DescriptorBackbone",
-    "VitBackbone",
-    "build_backbone",
-    "check_licence",
-    "parse_weights",
-    "published_weights",
-    "sha256",
-]
+# Torch and timm take seconds to import: the public names, listed in __init__.pyi, come on demand.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

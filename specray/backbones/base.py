@@ -7,13 +7,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from specray.backbones.config import BackboneConfig, Precision
+from specray.backbones.config import DESCRIPTOR, BackboneConfig, Precision
 from specray.backbones.descriptor import DescriptorBackbone
 from specray.backbones.vit import VitBackbone
 from specray.backbones.weights import parse_weights
 from specray.errors import UserError
-
-DESCRIPTOR = "descriptor"
 
 
 class Backbone(Protocol):
@@ -60,15 +58,6 @@ def build_backbone(
         device=device,
         dtype=_dtype(config.precision, device),
     )
-
-
-def check_licence(config: BackboneConfig) -> None:
-    """Refuse DINOv3, whose licence is its own, until the person has accepted it."""
-    if "dinov3" in config.backbone and not config.accept_dinov3_licence:
-        raise UserError(
-            f"{config.backbone} comes under the DINOv3 License, not an open one; "
-            "read it, then pass --accept-dinov3-licence"
-        )
 
 
 def _dtype(precision: Precision, device: str) -> torch.dtype:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Feature = Literal["k", "q", "v", "token"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+DESCRIPTOR: Final = "descriptor"
+"""Name of the backbone that needs no weights."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import struct
@@ -29,11 +28,6 @@ _DAMAGED = (
     struct.error,
 )
 """What the two parsers raise on bytes that are no weights, damaged or in an unknown type."""
-
-
-def sha256(data: bytes) -> str:
-    """Hexadecimal SHA-256 of a weights file, as recorded with every output."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def parse_weights(data: bytes, source: str) -> dict[str, Tensor]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.data import DataContext
 
 from specray.errors import UserError
@@ -44,22 +47,41 @@ def ray_session() -> Iterator[None]:
     # Ray reports every actor pool as an error of its own making (ray issue 57733).
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray").setLevel(logging.ERROR)
+    on_terminate = signal.getsignal(signal.SIGTERM)
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level=logging.ERROR)
     else:
-        ray.init(
-            address="local",
-            # One more than there are cores: the actors take the cores, the light tasks around
-            # them (listing, decoding, committing) still find a place.
-            num_cpus=cores() + 1,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+        start_local(cores() + 1)
+    if callable(on_terminate):  # Ray has put its own in its place, which says nothing
+        signal.signal(signal.SIGTERM, on_terminate)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def start_local(num_cpus: int, **options: Any) -> None:
+    """Start Ray on this machine, reachable from this machine alone.
+
+    Parameters
+    ----------
+    num_cpus
+        Logical CPUs. One more than there are cores is good: the actors take the cores, the light
+        tasks around them (listing, decoding, committing) still find a place.
+    options
+        Further ones of ``ray.init``.
+    """
+    # The one switch that binds all of Ray's servers to loopback; its constant was read on import.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        **options,
+    )
 
 
 def cores() -> int:

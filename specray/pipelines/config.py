@@ -7,6 +7,7 @@ from typing import Literal
 
 from specray.backbones import BackboneConfig
 from specray.checks import at_least
+from specray.errors import ErrorCode
 from specray.masks import ObjectConfig, RegionConfig
 from specray.sources import IMAGE_SUFFIXES
 from specray.spectral import SpectralConfig
@@ -56,7 +57,8 @@ class RunConfig:
     Parameters
     ----------
     shard_size
-        Images per output file: the unit of commit and of resume.
+        Most images per output file, the unit of commit and of resume. Files hold three quarters of
+        it on average: cuts follow from the keys, so that a new image does not move all of them.
     batch_size
         Images that travel together from decoding to the accelerator.
     num_workers
@@ -65,6 +67,13 @@ class RunConfig:
         Where the backbone and the eigen-solver run; auto = cuda if the cluster has a GPU.
     endpoint
         URL of an S3-compatible store for s3:// URIs. Credentials come from the environment.
+    max_error_rate
+        Stop when more than this share of the images become error rows: a run that goes wrong, such
+        as one whose credentials may list but not read. Judged from 1,000 images on, and at the end.
+        1 = never.
+    retry
+        Do again those error rows that have one of these codes, besides what is missing; codes are
+        in the rows, the counts of a run and its report. `unreadable missing` after an outage.
     dry_run
         List, count and estimate bytes and time; write nothing.
     overwrite
@@ -76,11 +85,15 @@ class RunConfig:
     num_workers: int | None = None
     device: Device = "auto"
     endpoint: str | None = None
+    max_error_rate: float = 0.5
+    retry: tuple[ErrorCode, ...] = ()
     dry_run: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         at_least(1, self, "shard_size", "batch_size", "num_workers")
+        if not 0 <= self.max_error_rate <= 1:
+            raise ValueError("--max-error-rate must be between 0 and 1")
 
 
 @dataclass(frozen=True)

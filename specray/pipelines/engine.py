@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from specray.backbones import Backbone
-from specray.errors import ErrorCode, ImageError, Stage
+from specray.errors import ErrorCode, ImageError, Stage, unforeseen
 from specray.masks import ImageGeometry, Segment, object_segments, region_segments
 from specray.pipelines.config import SegmentConfig
+from specray.pipelines.preparing import Prepared
 from specray.seeds import derive_seed
-from specray.sources import DecodedImage
 from specray.spectral import Eigenpairs, decompose
 from specray.tables.rows import Row, error_row, segment_row
 
@@ -24,78 +22,74 @@ _WORKSPACE_BYTES = 8 * 2**30
 """Room on a GPU for the affinity matrices of one batch."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """An image as the backbone takes it."""
-
-    key: str
-    pixels: NDArray[np.uint8]
-    """(H, W, 3) RGB, whole patches."""
-    height: int
-    """Pixels of the original image."""
-    width: int
-    resized_height: int
-    """Pixels after resizing, before cropping to whole patches."""
-    resized_width: int
-
-
-def check_grid(height: int, width: int, patch_size: int, max_patches: int, cell: int) -> None:
-    """Refuse an image that is smaller than a patch or has more patches than the budget.
-
-    Parameters
-    ----------
-    height, width
-        Pixels as the backbone would see them.
-    patch_size, cell
-        Pixels per patch of the backbone, and per cell of the affinity's grid.
-    max_patches
-        Budget for either grid.
-
-    Raises
-    ------
-    ImageError
-        ``too_small`` or ``too_many_patches``.
-    """
-    grid_h, grid_w = height // patch_size, width // patch_size
-    if not (grid_h and grid_w):
-        message = f"{width} x {height} pixels hold no whole patch of {patch_size} x {patch_size}"
-        raise ImageError(ErrorCode.TOO_SMALL, Stage.DECODE, message)
-    cells = (grid_h * patch_size // cell) * (grid_w * patch_size // cell)
-    patches = max(grid_h * grid_w, cells)
-    if patches > max_patches:
-        message = (
-            f"{width} x {height} pixels make {patches} patches, the budget is "
-            f"{max_patches}; resize with --image-size"
-        )
-        raise ImageError(ErrorCode.TOO_MANY_PATCHES, Stage.DECODE, message)
-
-
-def prepare(key: str, image: DecodedImage, patch_size: int) -> Prepared:
-    """Crop a decoded image to whole patches at the top left (DSM code, preprocessing)."""
-    height, width = image.pixels.shape[:2]
-    cropped = image.pixels[: height - height % patch_size, : width - width % patch_size]
-    return Prepared(key, cropped, image.height, image.width, height, width)
-
-
 class Engine:
     """Features, spectrum and masks of images, in batches of equal size.
 
-    The rows of an image depend on that image, the configuration and the seed alone.
+    The rows of an image depend on that image, the configuration and the seed alone. An image
+    that fails is a row with an ``error`` and no trouble to those beside it: a batch that runs out
+    of memory, or raises anything else, is halved until the image is alone that causes it.
+
+    Parameters
+    ----------
+    config, backbone, device
+        What to compute, with what, where.
+    fallback
+        Makes the engine that takes an image for which the accelerator has too little memory; None
+        where there is nothing to fall back to.
+
+    Attributes
+    ----------
+    fallbacks : int
+        Images that the fallback took.
     """
 
-    def __init__(self, config: SegmentConfig, backbone: Backbone, device: str) -> None:
+    def __init__(
+        self,
+        config: SegmentConfig,
+        backbone: Backbone,
+        device: str,
+        fallback: Callable[[], Engine] | None = None,
+    ) -> None:
         self._config = config
         self._backbone = backbone
         self._device = torch.device(device)
+        self._fallback = fallback
+        self._spare: Engine | None = None
+        self.fallbacks = 0
 
     def __call__(self, images: Sequence[Prepared]) -> list[Row]:
-        """One row per image, in the order of the images."""
+        """One row per image, in the order of the images.
+
+        Raises
+        ------
+        torch.AcceleratorError
+            The device is in a state in which this process can use it no more.
+        """
         rows: list[Row | None] = [None] * len(images)
         for members in self._batches(images):
-            batch = [images[i] for i in members]
-            for i, row in zip(members, self._rows(batch), strict=True):
+            for i, row in zip(members, self._patient([images[i] for i in members]), strict=True):
                 rows[i] = row
         return [row for row in rows if row is not None]
+
+    def _patient(self, batch: list[Prepared]) -> list[Row]:
+        """`_rows`, halving the batch until what fails is alone."""
+        try:
+            return self._rows(batch)
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:
+            # without its traceback, which would keep the tensors of the attempt alive
+            failed = error.with_traceback(None)
+        if is_out_of_memory(failed) and self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(batch) > 1:
+            half = len(batch) // 2
+            return self._patient(batch[:half]) + self._patient(batch[half:])
+        if is_out_of_memory(failed) and self._fallback is not None:
+            self.fallbacks += 1
+            self._spare = self._spare or self._fallback()
+            return self._spare(batch)
+        return [_failed(batch[0], failed)]
 
     def _batches(self, images: Sequence[Prepared]) -> Iterable[list[int]]:
         """Positions of images of equal size, in groups whose affinities fit the workspace.
@@ -211,3 +205,16 @@ def _not_finite(image: Prepared) -> Row:
     message = "the backbone returned NaN or infinite features; try --precision fp32"
     error = ImageError(ErrorCode.NOT_FINITE, Stage.FEATURES, message)
     return _size_of(image) | {"error": error_row(error)}
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether memory ran out; the CPU allocator of torch raises no class of its own."""
+    named = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return named or "DefaultCPUAllocator" in str(error)
+
+
+def _failed(image: Prepared, error: Exception) -> Row:
+    found = unforeseen(error, Stage.SEGMENT)
+    if is_out_of_memory(error):
+        found = ImageError(ErrorCode.OUT_OF_MEMORY, Stage.SEGMENT, found.message)
+    return _size_of(image) | {"error": error_row(found)}

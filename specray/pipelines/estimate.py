@@ -6,19 +6,20 @@ import io
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from specray.backbones import Backbone
+from specray.pipelines.blocks import LISTED, images_of
 from specray.pipelines.cluster import cores
 from specray.pipelines.config import SegmentConfig
+from specray.pipelines.decoding import decoded_block, fetch, read_images
 from specray.pipelines.engine import Engine
-from specray.pipelines.stages import LISTED, Decode, segment_rows
-from specray.sources import Entry, Store
-from specray.tables.rows import table_of
+from specray.pipelines.segmenting import segmented
+from specray.sources import Entry, Store, cut
 
 SAMPLE = 8
 """Images that are read and segmented to learn the speed."""
@@ -44,15 +45,16 @@ def estimate(
     Writes nothing.
     """
     sample = list(islice(entries, SAMPLE))
-    images, size = len(sample), sum(entry.size or 0 for entry in sample)
-    for entry in entries:
-        images += 1
-        size += entry.size or 0
+    images, size, shards = 0, 0, 0
+    for shard in cut(chain(sample, entries), config.run.shard_size):
+        images += len(shard)
+        size += sum(entry.size or 0 for entry in shard)
+        shards += 1
     seconds, output_bytes = _measure(config, source, backbone, sample)
     return Estimate(
         images=images,
         input_bytes=size,
-        shards=-(-images // config.run.shard_size),
+        shards=shards,
         sampled_images=len(sample),
         estimated_output_bytes=round(output_bytes * images / len(sample)),
         estimated_seconds_on_this_machine=round(seconds * images / len(sample), 1),
@@ -63,17 +65,19 @@ def _measure(
     config: SegmentConfig, source: Store, backbone: Backbone, sample: list[Entry]
 ) -> tuple[float, int]:
     """Seconds that this machine's cores need for the sample, and bytes of its rows."""
-    columns = [[e.key for e in sample], [e.size for e in sample], [e.etag for e in sample]]
-    listed = pa.table([*columns, [0] * len(sample)], schema=LISTED)
+    listed = pa.Table.from_pylist([{"key": entry.key} for entry in sample], schema=LISTED)
+    engine = Engine(config, backbone, "cpu")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         begin = time.monotonic()
-        decoded = Decode(source, config, backbone.patch_size)(listed)
-        rows = segment_rows(decoded, Engine(config, backbone, "cpu"))
+        fetched = ((entry.key, fetch(source, entry.key)) for entry in sample)
+        decoded = decoded_block(listed, read_images(config, backbone.patch_size, fetched))
+        images = dict(images_of(decoded))
+        rows = dict(zip(images, engine(list(images.values())), strict=True))
         seconds = time.monotonic() - begin
     finally:
         torch.set_num_threads(threads)
     buffer = io.BytesIO()
-    pq.write_table(table_of(rows), buffer, compression="zstd")
+    pq.write_table(segmented(decoded, rows), buffer, compression="zstd")
     return seconds / cores(), buffer.tell()

@@ -15,27 +15,34 @@ from specray.tables.run import package_versions, read_run
 from specray.tables.schema import SCHEMA_VERSION
 
 
-def new_record(config: SegmentConfig, output: Store, weights: Weights) -> dict[str, Any]:
+def new_record(
+    config: SegmentConfig, source: Store, output: Store, weights: Weights
+) -> dict[str, Any]:
     """What ``run.json`` says of a run before it begins.
+
+    Its ``finished_manifest`` is that of the last finished run whose rows are still there: what
+    readers see until this one has finished, and what its input is compared with.
 
     Raises
     ------
     UserError
         The output holds a run whose rows were decided otherwise, and ``--overwrite`` is not given.
     """
-    decisive = _decisive(config, weights)
+    decisive = _decisive(config, source, weights)
     fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-    earlier = read_run(output)
-    if earlier is not None and earlier.get("decisive") != decisive and not config.run.overwrite:
+    earlier = None if config.run.overwrite else read_run(output)
+    if earlier is not None and earlier.get("decisive") != decisive:
         raise UserError(
             f"{config.output} holds a run with another configuration "
             f"({_difference(earlier.get('decisive', {}), decisive)}); choose another --output, "
             "or pass --overwrite to drop what is there"
         )
     return {
+        "status": "running",
         "job": "segment",
         "schema_version": SCHEMA_VERSION,
         "fingerprint": fingerprint,
+        "finished_manifest": _finished_manifest(earlier),
         "decisive": decisive,
         "configuration": dataclasses.asdict(config),
         "weights": {"source": weights.source, "sha256": weights.sha256},
@@ -43,9 +50,17 @@ def new_record(config: SegmentConfig, output: Store, weights: Weights) -> dict[s
     }
 
 
-def _decisive(config: SegmentConfig, weights: Weights) -> dict[str, Any]:
+def _finished_manifest(earlier: dict[str, Any] | None) -> list[str] | None:
+    if earlier is None:
+        return None
+    name = "manifest" if earlier.get("status") == "finished" else "finished_manifest"
+    found: list[str] | None = earlier.get(name)
+    return found
+
+
+def _decisive(config: SegmentConfig, source: Store, weights: Weights) -> dict[str, Any]:
     """What decides the rows: all of the configuration but where and how the work is done."""
-    tree = dataclasses.asdict(config)
+    tree = dataclasses.asdict(config) | {"input": source.uri}  # however it was typed
     for name in ("output", "run"):
         del tree[name]
     for name in ("keys", "suffixes", "limit"):  # which images is the manifest's affair

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from specray.backbones import build_backbone
+from specray import backbones
 from specray.errors import UserError
-from specray.pipelines.cluster import ray_session
 from specray.pipelines.config import SegmentConfig
-from specray.pipelines.estimate import estimate
-from specray.pipelines.graph import StreamingPass
+from specray.pipelines.error_limit import check_errors
+from specray.pipelines.output import Output
 from specray.pipelines.record import new_record
-from specray.pipelines.weights import load_weights
+from specray.pipelines.weights import Weights, load_weights
 from specray.sources import Entry, Store, list_images, list_keys, open_store, write_manifest
-from specray.tables.run import write_run
-from specray.tables.shards import (
-    ShardCounts,
-    committed_shards,
-    count_rows,
-    drop_shards,
-    plan_shards,
-    read_shard,
-)
+from specray.tables.counts import ShardCounts
+from specray.tables.shards import Shard
 
 
 def run_segment(config: SegmentConfig) -> dict[str, Any]:
@@ -40,69 +33,86 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
     ------
     UserError
         Nothing to read, weights that do not fit, an output that holds something else, too few
-        CPUs: each before any image is worked on.
+        CPUs: each before any image is worked on. A store that is down, too many error rows: what
+        was committed stays, the same command continues.
     """
     start = time.monotonic()
     source = open_store(config.input, config.run.endpoint)
-    output = open_store(config.output, config.run.endpoint)
-    _check_apart(source, output)
+    store = open_store(config.output, config.run.endpoint)
+    _check_apart(source, store)
     weights = load_weights(config.features, config.run.endpoint)
-    backbone = build_backbone(config.features, weights.data, weights.source, "cpu")
     entries = _entries(config, source)
     if config.run.dry_run:
+        from specray.pipelines.estimate import estimate
+
+        backbone = backbones.build_backbone(config.features, weights.data, weights.source, "cpu")
         found = dataclasses.asdict(estimate(config, source, backbone, entries))
         return {"job": "segment", "dry_run": True, **found, "output": config.output}
 
-    record = new_record(config, output, weights)
-    record["manifest"] = write_manifest(entries, output, config.run.shard_size)
-    shards = plan_shards(output, record["manifest"], record["fingerprint"])
-    committed = committed_shards(output)
-    if config.run.overwrite:
-        drop_shards(output, committed)
-        committed = frozenset()
-    stale = committed - {shard.name for shard in shards}
-    if stale and config.images.limit is not None:
-        raise UserError(
-            f"{config.output} holds {len(stale)} shards of more images than --limit "
-            f"{config.images.limit}; choose another --output, or pass --overwrite to drop them"
-        )
-    write_run(output, record | {"status": "running"})
-
-    missing = [shard for shard in shards if shard.name not in committed]
-    done = [shard for shard in shards if shard.name in committed]
-    counts = sum((count_rows(*read_shard(output, shard.name)) for shard in done), ShardCounts())
-    rate = None
+    record = new_record(config, source, store, weights)
+    record["manifest"] = write_manifest(entries, store, config.run.shard_size)
+    output = Output(store, record)
+    missing = _begin(config, output)
+    counts = output.counts_without(missing)
+    work: dict[str, Any] = {}
     if missing:
-        streaming = StreamingPass(
-            config,
-            source,
-            output,
-            missing,
-            backbone.patch_size,
-            weights.sha256,
-            record["fingerprint"],
-        )
-        with ray_session():
-            fresh, rate = streaming.run()
+        fresh, work = _stream(config, source, store, weights, missing)
         counts += fresh
-    total = sum(shard.rows for shard in shards)
-    if counts.images != total:
-        raise RuntimeError(f"{counts.images} rows committed for {total} images of the manifest")
-
-    # Rows of an earlier state of the listing have been replaced by now: one row per image.
-    drop_shards(output, stale)
-
+    check_errors(counts, config.run.max_error_rate)
     result = {
         "job": "segment",
-        **dataclasses.asdict(counts),
-        "shards": len(shards),
-        "new_images": sum(shard.rows for shard in missing),
-        "images_per_second": rate and round(rate, 3),
+        "images": counts.images,
+        "errors": counts.errors,
+        "error_codes": dict(sorted(counts.codes.items())),
+        "segments": counts.segments,
+        "dense_fallbacks": counts.dense_fallbacks,
+        "bytes": counts.bytes,
+        "shards": len(output.shards),
+        "new_images": sum(shard.work for shard in missing),
+        **work,
+        "input_changes": output.changes,
         "seconds": round(time.monotonic() - start, 3),
         "output": config.output,
     }
-    write_run(output, record | {"status": "finished", "result": result})
+    output.finish(result)
     return result
+
+
+def _begin(config: SegmentConfig, output: Output) -> list[Shard]:
+    """Claim the output, and tell what there is to do; returns the shards."""
+    if config.run.overwrite:
+        output.clear()
+    elif output.stale and config.images.limit is not None:
+        raise UserError(
+            f"{config.output} holds {len(output.stale)} shards of other images than --limit "
+            f"{config.images.limit} leaves; choose another --output, or pass --overwrite to drop "
+            "them"
+        )
+    output.begin()
+    missing = output.missing(config.run.retry)
+    images = sum(shard.rows for shard in output.shards)
+    changed = ", ".join(f"{count:,} {change}" for change, count in output.changes.items() if count)
+    print(
+        f"{images:,} images in {len(output.shards):,} shards, {len(missing):,} shards with "
+        f"{sum(shard.work for shard in missing):,} images to do"
+        + (f"; since the last finished run: {changed}" if changed else ""),
+        file=sys.stderr,
+    )
+    return missing
+
+
+def _stream(
+    config: SegmentConfig, source: Store, output: Store, weights: Weights, missing: list[Shard]
+) -> tuple[ShardCounts, dict[str, Any]]:
+    # Ray and torch take seconds and half a gigabyte, which a finished run does without.
+    from specray.pipelines.cluster import ray_session
+    from specray.pipelines.graph import StreamingPass
+
+    # Built here once, too, so that weights that do not fit are refused before Ray starts.
+    backbone = backbones.build_backbone(config.features, weights.data, weights.source, "cpu")
+    patch_size = backbone.patch_size
+    with ray_session():
+        return StreamingPass(config, source, output, missing, patch_size, weights.sha256).run()
 
 
 def _check_apart(source: Store, output: Store) -> None:

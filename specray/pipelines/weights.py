@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
-from specray.backbones import DESCRIPTOR, BackboneConfig, check_licence, published_weights, sha256
+from specray import backbones
+from specray.backbones import DESCRIPTOR, BackboneConfig, check_licence
 from specray.errors import ImageError, UserError
 from specray.sources import open_parent
 
@@ -16,6 +18,7 @@ class Weights:
     data: bytes | None = None
     source: str = "none"
     sha256: str | None = None
+    """In hexadecimal digits, as recorded with every output."""
 
 
 def load_weights(config: BackboneConfig, endpoint: str | None) -> Weights:
@@ -32,7 +35,7 @@ def load_weights(config: BackboneConfig, endpoint: str | None) -> Weights:
             raise UserError("the descriptor takes no weights; drop --weights or name a --backbone")
         return Weights()
     if config.weights is None:
-        data, source = published_weights(config.backbone)
+        data, source = backbones.published_weights(config.backbone)
     else:
         source = config.weights
         store, key = open_parent(source, endpoint)
@@ -40,4 +43,4 @@ def load_weights(config: BackboneConfig, endpoint: str | None) -> Weights:
             data = store.read(key).data
         except ImageError as error:
             raise UserError(f"cannot read --weights {source}: {error.message}") from None
-    return Weights(data, source, sha256(data))
+    return Weights(data, source, hashlib.sha256(data).hexdigest())

@@ -1,11 +1,17 @@
 """Object stores, the manifest of a run, and safe decoding of images."""
 
+from specray.sources.changes import Change, compare
+from specray.sources.cutting import cut
 from specray.sources.decode import DecodedImage, decode, image_size, resized_size
 from specray.sources.manifest import (
     IMAGE_SUFFIXES,
     MANIFEST,
+    entries_of,
     list_images,
     list_keys,
+    list_parts,
+    open_part,
+    read_manifest,
     write_manifest,
 )
 from specray.sources.stores import (
@@ -25,18 +31,25 @@ __all__ = [
     "MANIFEST",
     "ArrowStore",
     "Blob",
+    "Change",
     "DecodedImage",
     "Entry",
     "LocalStore",
     "S3Store",
     "Store",
     "check_key",
+    "compare",
+    "cut",
     "decode",
+    "entries_of",
     "image_size",
     "list_images",
     "list_keys",
+    "list_parts",
     "open_parent",
+    "open_part",
     "open_store",
+    "read_manifest",
     "resized_size",
     "write_manifest",
 ]

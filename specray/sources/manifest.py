@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -21,6 +22,7 @@ from pyarrow import csv
 from pyarrow import parquet as pq
 
 from specray.errors import ImageError, UserError
+from specray.sources.cutting import cut
 from specray.sources.stores import Entry, Store, open_parent
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ _KEY_LIST: Final = pa.schema(
 
 FOLDER: Final = "manifest/"
 """Where `write_manifest` writes."""
+
+_PART: Final = re.compile(rf"{FOLDER}[0-9a-f]{{32}}\.parquet")
 
 SHARDS_PER_PART: Final = 64
 """Row groups of a manifest file: what one process holds in memory to read a few of them."""
@@ -123,7 +127,7 @@ def write_manifest(entries: Iterable[Entry], store: Store, shard_size: int) -> l
     store
         The output of the run.
     shard_size
-        Rows of each row group but the last: a row group is a shard.
+        Most rows of a row group: a row group is a shard, see `cut`.
 
     Returns
     -------
@@ -136,14 +140,64 @@ def write_manifest(entries: Iterable[Entry], store: Store, shard_size: int) -> l
         The entries are not sorted, as the listings of some stores (S3 Express) are not.
     """
     names = []
-    rows = _ascending(entries)
-    while part := list(islice(rows, shard_size * SHARDS_PER_PART)):
-        content = repr((shard_size, [(entry.key, entry.size, entry.etag) for entry in part]))
+    shards = cut(_ascending(entries), shard_size)
+    while part := list(islice(shards, SHARDS_PER_PART)):
+        content = repr([[(entry.key, entry.size, entry.etag) for entry in s] for s in part])
         names.append(f"{FOLDER}{hashlib.sha256(content.encode()).hexdigest()[:32]}.parquet")
         buffer = io.BytesIO()
-        pq.write_table(_to_table(part), buffer, row_group_size=shard_size, compression="zstd")
+        with pq.ParquetWriter(buffer, MANIFEST, compression="zstd") as writer:
+            for shard in part:
+                writer.write_table(_to_table(shard), row_group_size=shard_size)
         store.write(names[-1], buffer.getvalue())
     return names
+
+
+def read_manifest(store: Store, parts: Iterable[str]) -> Iterator[pa.Table]:
+    """Yield the shards of a manifest in order; memory holds one file.
+
+    Parameters
+    ----------
+    store
+        The output of the run.
+    parts
+        Keys of the files, as `write_manifest` returns them.
+
+    Raises
+    ------
+    UserError
+        A file is gone or cannot be read.
+    """
+    for part in parts:
+        file = open_part(store, part)
+        yield from (file.read_row_group(group) for group in range(file.num_row_groups))
+
+
+def open_part(store: Store, part: str) -> pq.ParquetFile:
+    """Open a file of a manifest; each of its row groups is a shard.
+
+    Raises
+    ------
+    UserError
+        It is gone or cannot be read.
+    """
+    try:
+        return pq.ParquetFile(io.BytesIO(store.read(part).data))
+    except (ImageError, pa.ArrowException) as error:
+        raise UserError(
+            f"cannot read {part} in {store.uri} ({error}): another run over other images has "
+            "replaced it, or it is damaged; run the same command again"
+        ) from None
+
+
+def list_parts(store: Store) -> frozenset[str]:
+    """Keys of all manifest files of an output, those of earlier runs as well."""
+    return frozenset(e.key for e in store.list((".parquet",)) if _PART.fullmatch(e.key))
+
+
+def entries_of(shard: pa.Table) -> Iterator[Entry]:
+    """The rows of a shard of the manifest."""
+    columns = (shard[name].to_pylist() for name in MANIFEST.names)
+    return map(Entry, *columns)
 
 
 def _ascending(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -1,19 +1,6 @@
 """Patch features to Laplacian eigenvectors, batched, on CPU or GPU (DSM section 3.1)."""
 
-from specray.spectral.affinity import cosine_affinity, resize_features
-from specray.spectral.color import color_knn_affinity
-from specray.spectral.config import SpectralConfig
-from specray.spectral.decompose import decompose
-from specray.spectral.signs import orient
-from specray.spectral.solver import Eigenpairs, laplacian_eigenpairs
+import lazy_loader
 
-__all__ = [
-    "Eigenpairs",
-    "SpectralConfig",
-    "color_knn_affinity",
-    "cosine_affinity",
-    "decompose",
-    "laplacian_eigenpairs",
-    "orient",
-    "resize_features",
-]
+# Torch and timm take seconds to import: the public names, listed in __init__.pyi, come on demand.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

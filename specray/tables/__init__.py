@@ -1,1 +1,5 @@
-"""The output: schema, shards, run record and report."""
+"""The Parquet that a run leaves behind: schema, commits, readers, report."""
+
+from specray.tables.reading import read, scan
+
+__all__ = ["read", "scan"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from specray.errors import ImageError
-from specray.masks import Segment
 from specray.tables.schema import SEGMENTS
+
+if TYPE_CHECKING:  # decoding makes rows without torch
+    from specray.masks import Segment
 
 Row = dict[str, Any]
 

@@ -1,49 +1,35 @@
 """Shards: the unit of work, of commit and of resume.
 
-A shard is a run of consecutive rows of the manifest. Its file name is a function of
-those rows and of the fingerprint of everything that decides the result, and a file
-appears whole or not at all (`Store.write`). So whoever computes a shard, however often,
-writes the same name with the same rows: repeating a shard cannot duplicate rows, and a
-name that is there is work that is done.
+A shard is a run of consecutive rows of the manifest. Its file name is a digest of those rows (key,
+size and ETag as listed) and of the fingerprint of everything that decides the result: the
+configuration, the hash of the weights, the schema version.
+
+Why nothing is lost: the plan of a run is a function of its manifest, which is written before any
+work is done, and a shard counts as done only when its file is there with a footer that names it.
+The run ends well only if every shard of the plan is there; whatever was killed, the same command
+makes the same plan and does what is missing.
+
+Why nothing is there twice: a file appears whole or not at all (`Store.write`: a rename, or one
+PUT), and whoever computes a shard, however often and however late, writes the same name with the
+same rows. A second copy of the same command, a retried task or a zombie worker of a node that was
+given up replaces a file by its equal. Files that the plan does not name - of an earlier state of
+the input, or of a zombie that finishes after it changed - are never read, and the next run that
+ends removes them. Of two runs with different inputs into one output the one that began last
+decides; the other notices before it removes anything, and says so.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from specray.sources import Store
-from specray.tables.run import read_run
-from specray.tables.schema import SEGMENTS
+from specray.sources import Store, entries_of, open_part
 
 FOLDER: Final = "shards/"
-
-
-@dataclass(frozen=True)
-class ShardCounts:
-    """What a shard holds; counts of shards add up."""
-
-    images: int = 0
-    errors: int = 0
-    dense_fallbacks: int = 0
-    segments: int = 0
-    bytes: int = 0  # of the file
-
-    def __add__(self, other: ShardCounts) -> ShardCounts:
-        return ShardCounts(
-            self.images + other.images,
-            self.errors + other.errors,
-            self.dense_fallbacks + other.dense_fallbacks,
-            self.segments + other.segments,
-            self.bytes + other.bytes,
-        )
 
 
 @dataclass(frozen=True)
@@ -57,9 +43,16 @@ class Shard:
     rows: int
     name: str
     """Key of the file, `shard_name`."""
+    again: frozenset[str] | None = None
+    """Keys whose rows of the committed file are to be replaced; None: there is no file yet."""
+
+    @property
+    def work(self) -> int:
+        """Images to do."""
+        return self.rows if self.again is None else len(self.again)
 
 
-def plan_shards(store: Store, parts: list[str], fingerprint: str) -> list[Shard]:
+def plan_shards(store: Store, parts: Iterable[str], fingerprint: str) -> list[Shard]:
     """Every shard of a manifest, in order.
 
     Parameters
@@ -70,10 +63,15 @@ def plan_shards(store: Store, parts: list[str], fingerprint: str) -> list[Shard]
         Its files in order, as `write_manifest` returns them; a row group is a shard.
     fingerprint
         See `shard_name`.
+
+    Raises
+    ------
+    UserError
+        A file of the manifest cannot be read.
     """
     shards: list[Shard] = []
     for part in parts:
-        file = pq.ParquetFile(io.BytesIO(store.read(part).data))
+        file = open_part(store, part)
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group)
             name = shard_name(rows, fingerprint)
@@ -92,61 +90,9 @@ def shard_name(manifest: pa.Table, fingerprint: str) -> str:
         Digest of the configuration, the weights and the schema version.
     """
     digest = hashlib.sha256(fingerprint.encode())
-    columns = (manifest[name].to_pylist() for name in ("key", "size", "etag"))
-    for key, size, etag in zip(*columns, strict=True):
+    for entry in entries_of(manifest):
         # Lengths first, so that no two lists of keys run into the same bytes.
-        for field in (key, str(size), str(etag)):
+        for field in (entry.key, str(entry.size), str(entry.etag)):
             data = field.encode("utf-8", "surrogatepass")
             digest.update(len(data).to_bytes(8, "big") + data)
     return f"{FOLDER}{digest.hexdigest()[:32]}.parquet"
-
-
-def commit_shard(store: Store, name: str, rows: pa.Table) -> ShardCounts:
-    """Publish the rows of a shard under its name, whole or not at all."""
-    buffer = io.BytesIO()
-    pq.write_table(rows.cast(SEGMENTS), buffer, compression="zstd")
-    store.write(name, buffer.getvalue())
-    return count_rows(rows, buffer.tell())
-
-
-def count_rows(rows: pa.Table, size: int) -> ShardCounts:
-    """Counts of a table of rows in a file of ``size`` bytes."""
-    segments = pc.sum(pc.list_value_length(rows["segments"])).as_py()
-    return ShardCounts(
-        images=rows.num_rows,
-        errors=rows.num_rows - rows["error"].null_count,
-        dense_fallbacks=pc.sum(rows["dense_fallback"]).as_py() or 0,
-        segments=segments or 0,
-        bytes=size,
-    )
-
-
-def committed_shards(store: Store) -> frozenset[str]:
-    """Names of the shards that the output holds."""
-    return frozenset(e.key for e in store.list((".parquet",)) if e.key.startswith(FOLDER))
-
-
-def drop_shards(store: Store, names: Iterable[str]) -> None:
-    """Remove shards of an output."""
-    for name in names:
-        store.delete(name)
-
-
-def read_shard(store: Store, name: str) -> tuple[pa.Table, int]:
-    """Rows of a committed shard, and the size of its file in bytes."""
-    data = store.read(name).data
-    return pq.read_table(io.BytesIO(data)), len(data)
-
-
-def read_segments(store: Store) -> Iterator[pa.Table]:
-    """The committed rows of an output's run, shard by shard, in the order of its manifest.
-
-    Shards of earlier runs that the manifest no longer names are left out.
-    """
-    run = read_run(store)
-    if run is None:
-        return
-    committed = committed_shards(store)
-    for shard in plan_shards(store, run["manifest"], run["fingerprint"]):
-        if shard.name in committed:
-            yield read_shard(store, shard.name)[0]

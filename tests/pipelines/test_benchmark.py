@@ -18,7 +18,8 @@ from specray.pipelines.benchmark.reference import exact_eigenpairs, reference_ei
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
 from specray.pipelines.benchmark.timing import alternate
 from specray.pipelines.config import SegmentConfig
-from specray.pipelines.engine import Engine, prepare
+from specray.pipelines.engine import Engine
+from specray.pipelines.preparing import prepare
 from specray.sources import decode
 from specray.spectral import cosine_affinity
 from tests.pipelines.photographs import encode, photograph

@@ -11,7 +11,8 @@ from torch import Tensor
 from specray.backbones import DescriptorBackbone
 from specray.errors import ErrorCode, ImageError
 from specray.pipelines.config import SegmentConfig
-from specray.pipelines.engine import Engine, Prepared, check_grid, prepare
+from specray.pipelines.engine import Engine
+from specray.pipelines.preparing import Prepared, check_grid, prepare
 from specray.sources import DecodedImage
 from specray.tables.rows import table_of
 

@@ -22,8 +22,8 @@ from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
 from specray.pipelines.graph import StreamingPass
 from specray.pipelines.segment import run_segment
 from specray.sources import open_store
+from specray.tables.reading import read_segments
 from specray.tables.schema import SEGMENTS
-from specray.tables.shards import read_segments
 from tests.pipelines.photographs import BAD, GOOD, HEIGHT, WIDTH, write_photographs
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -197,7 +197,7 @@ def test_limit_takes_the_first_images_and_a_longer_run_replaces_them(
     query = f"SELECT key FROM '{tmp_path}/shards/*.parquet' ORDER BY key"
     keys = [key for (key,) in duckdb.execute(query).fetchall()]
     assert keys == rows_of(calm)["key"].to_pylist()
-    with pytest.raises(UserError, match="of more images than --limit 3"):
+    with pytest.raises(UserError, match="of other images than --limit 3"):
         run_segment(limited)
 
 

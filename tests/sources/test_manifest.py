@@ -17,9 +17,12 @@ from specray.sources import (
     Entry,
     LocalStore,
     Store,
+    cut,
+    entries_of,
     list_images,
     list_keys,
     open_store,
+    read_manifest,
     write_manifest,
 )
 from specray.sources.manifest import SHARDS_PER_PART
@@ -67,12 +70,10 @@ def test_the_files_hold_the_entries_and_each_row_group_is_a_shard(
 ) -> None:
     names = write_manifest(numbered(count), output, shard_size=10)
     assert read(output, names) == list(numbered(count))
-    groups = [
-        metadata.row_group(group).num_rows
-        for metadata in (pq.read_metadata(Path(output.root, name)) for name in names)
-        for group in range(metadata.num_row_groups)
-    ]
-    assert groups == [10] * (count // 10) + [count % 10] * (count % 10 > 0)
+    shards = [list(entries_of(shard)) for shard in read_manifest(output, names)]
+    assert shards == list(cut(numbered(count), 10))
+    groups = [pq.read_metadata(Path(output.root, name)).num_row_groups for name in names]
+    assert groups[:-1] == [SHARDS_PER_PART] * (len(names) - 1)
 
 
 def test_file_names_follow_from_rows_and_shard_size(output: LocalStore, tmp_path: Path) -> None:
@@ -103,6 +104,22 @@ def test_a_listing_out_of_order_stops_the_job(output: LocalStore, keys: tuple[st
 
 def test_an_empty_manifest_has_no_file(output: LocalStore) -> None:
     assert write_manifest(iter(()), output, 10) == []
+
+
+def test_only_files_that_a_run_wrote_are_taken_for_manifests(output: LocalStore) -> None:
+    (ours,) = write_manifest(numbered(3), output, 10)
+    for key in ["manifest/notes.parquet", f"manifest/old/{ours[9:]}", f"other/{ours}", "a.parquet"]:
+        output.write(key, b"somebody else's")
+    assert list_parts(output) == {ours}
+
+
+def test_a_manifest_that_is_gone_or_damaged_is_a_user_error_of_one_line(output: LocalStore) -> None:
+    names = write_manifest(numbered(3), output, 10)
+    output.write("torn.parquet", output.read(names[0]).data[:-9])
+    for name in ["gone.parquet", "torn.parquet"]:
+        with pytest.raises(UserError, match=name) as caught:
+            list(read_manifest(output, [name]))
+        assert "\n" not in str(caught.value)
 
 
 KEYS = ["b.jpg", "gone.jpg", "a c,\u20ac.jpg", "b.jpg", "../evil.jpg", "x" * 2000]

@@ -13,9 +13,10 @@ from PIL import Image
 from specray.errors import ErrorCode, ImageError, Stage
 from specray.masks import ImageGeometry, segments_from_labels
 from specray.sources import Entry, Store, write_manifest
+from specray.tables.commit import commit_shard
 from specray.tables.rows import Row, error_row, segment_row, table_of
 from specray.tables.run import write_run
-from specray.tables.shards import commit_shard, plan_shards
+from specray.tables.shards import plan_shards
 
 HEIGHT, WIDTH, PATCH = 40, 64, 8
 GRID = (HEIGHT // PATCH, WIDTH // PATCH)

@@ -12,9 +12,9 @@ import pytest
 from specray.errors import ErrorCode, UserError
 from specray.pipelines.report import ReportConfig, run_report
 from specray.sources import LocalStore, open_store
+from specray.tables.commit import list_shards
 from specray.tables.report import build_report
 from specray.tables.run import write_run
-from specray.tables.shards import committed_shards
 from tests.tables.report_cases import (
     HEIGHT,
     WEIGHTS,
@@ -162,7 +162,7 @@ def test_the_same_rows_give_the_same_bytes_however_they_are_sharded(
     build_report(output, source, samples=5)
     assert report_files(output) == first
 
-    for name in committed_shards(output):
+    for name in list_shards(output):
         output.delete(name)
     write_run(output, run_record(len(rows), manifest=commit(output, rows, shard_size=7)))
     build_report(output, source, samples=5)
@@ -223,7 +223,7 @@ def test_a_second_report_leaves_no_picture_of_the_first(
     before = build_report(output, source, samples=40)
     after = build_report(output, source, samples=2)
     assert len(report_files(output)) == after.files < before.files
-    assert committed_shards(output)
+    assert list_shards(output)
 
 
 @pytest.mark.parametrize("rows", [[], [bad_row("a.jpg")]], ids=["no rows", "only errors"])

@@ -32,7 +32,8 @@ from specray.evaluation import (
     xywh_boxes,
 )
 from specray.pipelines.config import SegmentConfig
-from specray.pipelines.engine import Engine, prepare
+from specray.pipelines.engine import Engine
+from specray.pipelines.preparing import prepare
 from specray.sources import decode
 from specray.tables.rows import Row
 

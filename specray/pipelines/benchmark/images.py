@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from specray.pipelines.demo import save_photographs
-from specray.pipelines.engine import prepare
+from specray.pipelines.preparing import prepare
 from specray.sources import IMAGE_SUFFIXES, decode
 
 BUDGET = 50_000_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -15,15 +15,19 @@ from pyarrow import fs
 
 from specray.errors import UserError
 from specray.sources.stores.base import (
+    WRITE_ROUNDS,
     Blob,
     Entry,
     check_key,
-    check_readable_key,
+    check_path,
+    check_readable,
     check_size,
     is_listed,
+    is_temporary,
     md5_etag,
     missing,
     mtime_etag,
+    temporary_name,
     unreadable,
     write_failed,
 )
@@ -70,7 +74,7 @@ class ArrowStore:
 
     def stat(self, key: str) -> Entry | None:
         """Look up a file; see `Store.stat`."""
-        check_key(key)
+        check_path(key)
         try:
             info = self._filesystem.get_file_info(self._path(key))
         except (OSError, pa.ArrowException) as error:
@@ -81,34 +85,29 @@ class ArrowStore:
 
     def read(self, key: str) -> Blob:
         """Return the bytes of a file; see `Store.read`."""
-        check_readable_key(key)
-        try:
-            with self._filesystem.open_input_file(self._path(key)) as file:
-                check_size(key, file.size())
-                data = file.read()
-        except FileNotFoundError:
-            raise missing(key) from None
-        except (OSError, pa.ArrowException) as error:
-            if self.stat(key) is None:  # a folder, for one
-                raise missing(key) from None
-            raise unreadable(f"{key!r}: {_reason(error)}") from None
+        with self._reading(key) as file:
+            check_size(key, file.size())
+            data = file.read()
         return Blob(data, md5_etag(data))
+
+    def tail(self, key: str, size: int) -> bytes:
+        """Return the last bytes of a file; see `Store.tail`."""
+        with self._reading(key) as file:
+            length = file.size()
+            data: bytes = file.read_at(min(size, length), max(0, length - size))
+        return data
 
     def write(self, key: str, data: bytes) -> None:
         """Write whole or not at all; see `Store.write`."""
         check_key(key)
-        path = self._path(key)
-        try:
-            if self._filesystem.type_name in _BLOB_STORES:
-                self._write_stream(path, data)
-            else:
-                folder = path.rpartition("/")[0]
-                temporary = f"{folder}/.specray-{uuid.uuid4().hex}.tmp"
-                self._filesystem.create_dir(folder, recursive=True)
-                self._write_stream(temporary, data)
-                self._filesystem.move(temporary, path)
-        except (OSError, pa.ArrowException) as error:
-            raise write_failed(self.uri, key, _reason(error)) from None
+        for turn in range(1, WRITE_ROUNDS + 1):
+            try:
+                self._publish(self._path(key), data)
+                return
+            except (OSError, pa.ArrowException) as error:
+                # another copy of this run may have removed the temporary file
+                if not isinstance(error, FileNotFoundError) or turn == WRITE_ROUNDS:
+                    raise write_failed(self.uri, key, _reason(error)) from None
 
     def exists(self, key: str) -> bool:
         """Tell whether there is a file of this key."""
@@ -116,6 +115,7 @@ class ArrowStore:
 
     def delete(self, key: str) -> None:
         """Remove a file; see `Store.delete`."""
+        check_key(key)
         if not self.exists(key):
             return
         try:
@@ -124,6 +124,26 @@ class ArrowStore:
             return
         except (OSError, pa.ArrowException) as error:
             raise self._user_error(error) from None
+
+    def remove_temporaries(self) -> int:
+        """Remove the temporary files of a file system; see `Store.remove_temporaries`."""
+        if self._has_whole_objects:
+            return 0
+        removed = 0
+        for key in walk(self._temporaries):
+            try:
+                self._filesystem.delete_file(self._path(key))
+                removed += 1
+            except FileNotFoundError:  # renamed by its writer
+                continue
+            except (OSError, pa.ArrowException) as error:
+                raise self._user_error(error) from None
+        return removed
+
+    @property
+    def _has_whole_objects(self) -> bool:
+        """Tell whether an object appears when its stream is closed, without temporary files."""
+        return self._filesystem.type_name in _BLOB_STORES
 
     @property
     def _filesystem(self) -> fs.FileSystem:
@@ -145,6 +165,45 @@ class ArrowStore:
             yield from self._filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
         except (OSError, pa.ArrowException) as error:
             raise self._user_error(error) from None
+
+    def _temporaries(self, folder: str) -> Iterator[str]:
+        """Yield the temporary files in a folder and the folders, with a slash, to look into."""
+        for info in self._infos(folder):
+            if info.type == fs.FileType.Directory:
+                if not info.base_name.startswith("."):
+                    yield info.base_name + "/"
+            elif is_temporary(info.base_name):
+                yield info.base_name
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[pa.NativeFile]:
+        """Open a file to read; what fails in the block is the fault of this file."""
+        check_readable(key, check_path)
+        try:
+            with self._filesystem.open_input_file(self._path(key)) as file:
+                yield file
+        except FileNotFoundError:
+            raise missing(key) from None
+        except (OSError, pa.ArrowException) as error:
+            if self.stat(key) is None:  # a folder, for one
+                raise missing(key) from None
+            raise unreadable(f"{key!r}: {_reason(error)}") from None
+
+    def _publish(self, path: str, data: bytes) -> None:
+        """Let a file appear whole; nothing of it stays if that fails."""
+        if self._has_whole_objects:
+            self._write_stream(path, data)
+            return
+        folder = path.rpartition("/")[0]
+        temporary = f"{folder}/{temporary_name()}"
+        try:
+            self._filesystem.create_dir(folder, recursive=True)
+            self._write_stream(temporary, data)
+            self._filesystem.move(temporary, path)
+        except BaseException:
+            with suppress(OSError, pa.ArrowException):
+                self._filesystem.delete_file(temporary)
+            raise
 
     def _write_stream(self, path: str, data: bytes) -> None:
         with self._filesystem.open_output_stream(path) as stream:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -12,6 +13,10 @@ from specray.errors import ErrorCode, ImageError, Stage, UserError
 MAX_OBJECT_BYTES: Final = 2**31
 """Largest object that `Store.read` delivers. A stray archive named ``.tif`` must not end a
 worker for want of memory again and again, so it becomes an error row instead."""
+
+WRITE_ROUNDS: Final = 10
+"""How often `Store.write` starts again when its temporary file is gone. A run cleans up once, so
+two rounds are enough even while another copy of the same run starts."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,11 @@ class Store(Protocol):
     itself, with the credentials of its own environment. All methods may be called from many
     threads at once.
 
-    Hidden objects, with a part of the key that starts with ``.``, are never listed. Keys that
-    could leave the store (``..``, absolute, control characters) are refused (`check_key`).
+    Hidden objects, with a part of the key that starts with ``.``, are never listed (``.`` and
+    ``..`` themselves, which a bucket may hold, are not hidden). What is listed is read under
+    exactly the key of the listing, however odd. Only keys that this project chooses are written
+    and deleted, so these methods take nothing but plain ones (`check_key`); a file system reads
+    nothing outside of its root either (`check_path`).
     """
 
     @property
@@ -82,6 +90,8 @@ class Store(Protocol):
         ------
         UserError
             The store does not answer or refuses.
+        ValueError
+            The key leads outside, or no store can hold it.
         """
 
     def read(self, key: str) -> Blob:
@@ -90,9 +100,26 @@ class Store(Protocol):
         Raises
         ------
         ImageError
-            ``missing`` or ``unreadable``, at stage ``read``.
+            ``missing`` or ``unreadable``, at stage ``read``: the fault of this one object.
         UserError
-            No object can be read at all: credentials, bucket or endpoint are wrong.
+            No object can be read at all: credentials, bucket or endpoint are wrong, or the store
+            is down for longer than the retries last.
+        """
+
+    def tail(self, key: str, size: int) -> bytes:
+        """Return the last `size` bytes of an object, all of it if it is shorter.
+
+        Parameters
+        ----------
+        key
+            Key of the object.
+        size
+            At least 1.
+
+        Raises
+        ------
+        ImageError, UserError
+            As `read`.
         """
 
     def write(self, key: str, data: bytes) -> None:
@@ -112,28 +139,60 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
 
+    def remove_temporaries(self) -> int:
+        """Remove what writers that were killed left behind; returns how many files.
+
+        Hidden folders and linked ones are not entered. Other processes may be writing: one that
+        loses its temporary file writes it again.
+        """
+
 
 def check_key(key: str) -> None:
-    """Refuse a key that could leave its store or that no store can hold.
+    """Refuse a key that is not plain: for keys to write and to delete, which are our own.
 
     Raises
     ------
     ValueError
-        The key is empty, absolute, has a part ``.`` or ``..``, a control character, or is not
-        valid Unicode.
+        As `check_path`, or there is a control character.
     """
-    if not key or key.startswith("/") or not {".", ".."}.isdisjoint(key.split("/")):
-        raise ValueError(f"unsafe key {key!r}: it must be a path below the URI, without '..'")
+    check_path(key)
     if any(ord(character) < 32 or ord(character) == 127 for character in key):
         raise ValueError(f"unsafe key {key!r}: it contains a control character")
+
+
+def check_path(key: str) -> None:
+    """Refuse a key that a file system would look for outside of the root, or cannot hold.
+
+    Raises
+    ------
+    ValueError
+        As `check_name`, or the key is absolute, has a part ``.`` or ``..``, or a null character.
+    """
+    check_name(key)
+    if key.startswith("/") or not {".", ".."}.isdisjoint(key.split("/")):
+        raise ValueError(f"unsafe key {key!r}: it must be a path below the URI, without '..'")
+    if "\0" in key:
+        raise ValueError(f"unsafe key {key!r}: it contains a null character")
+
+
+def check_name(key: str) -> None:
+    """Refuse a key that no store can hold. To a bucket any other is only a name.
+
+    Raises
+    ------
+    ValueError
+        The key is empty or not valid Unicode.
+    """
+    if not key:
+        raise ValueError("unsafe key '': it is empty")
     if any("\ud800" <= character <= "\udfff" for character in key):
         raise ValueError(f"unsafe key {key!r}: it is not valid Unicode")
 
 
-def check_readable_key(key: str) -> None:
-    """`check_key` for a key that comes from outside: an `ImageError` for the row of this key."""
+def check_readable(key: str, check: Callable[[str], None]) -> None:
+    """Apply `check` to a key that comes from outside: its fault is the row of this key."""
     try:
-        check_key(key)
+        check(key)
     except ValueError as error:
         raise unreadable(str(error)) from None
 
@@ -146,7 +205,7 @@ def check_size(key: str, size: int) -> None:
 
 def is_listed(key: str, suffixes: tuple[str, ...] | None) -> bool:
     """Tell whether a listing shows `key`: nothing in it is hidden, and the suffix is asked for."""
-    if any(part.startswith(".") for part in key.split("/")):
+    if any(part.startswith(".") and part not in {".", ".."} for part in key.split("/")):
         return False
     return suffixes is None or key.lower().endswith(tuple(s.lower() for s in suffixes))
 
@@ -163,7 +222,20 @@ def unreadable(message: str) -> ImageError:
 
 def write_failed(uri: str, key: str, reason: str) -> UserError:
     """Return the error of an object that a file system does not take."""
-    return UserError(f"cannot write {key!r} to {uri}: {reason}; check permissions and free space")
+    return UserError(
+        f"cannot write {key!r} to {uri}: {reason}; free space or correct the permissions, then run"
+        " the same command again: it continues"
+    )
+
+
+def temporary_name() -> str:
+    """Return a new hidden name for a file that is still being written."""
+    return f".specray-{uuid.uuid4().hex}.tmp"
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file has a name of `temporary_name`."""
+    return name.startswith(".specray-") and name.endswith(".tmp")
 
 
 def md5_etag(data: bytes) -> str:

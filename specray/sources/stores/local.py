@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import stat as stat_module
-import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from specray.errors import UserError
 from specray.sources.stores.base import (
+    WRITE_ROUNDS,
     Blob,
     Entry,
     check_key,
-    check_readable_key,
+    check_path,
+    check_readable,
     check_size,
     is_listed,
+    is_temporary,
     md5_etag,
     missing,
     mtime_etag,
+    temporary_name,
     unreadable,
     write_failed,
 )
@@ -56,41 +61,33 @@ class LocalStore:
 
     def stat(self, key: str) -> Entry | None:
         """Look up a file; see `Store.stat`."""
-        check_key(key)
+        check_path(key)
         return self._entry(key)
 
     def read(self, key: str) -> Blob:
         """Return the bytes of a file; see `Store.read`."""
-        check_readable_key(key)
-        try:
-            entry = self._entry(key)
-            if entry is None or entry.size is None:
-                raise missing(key)
-            check_size(key, entry.size)
-            data = self._path(key).read_bytes()
-        except FileNotFoundError:
-            raise missing(key) from None
-        except OSError as error:
-            raise unreadable(f"{key!r}: {error.strerror}") from None
+        with self._opened(key) as file:
+            check_size(key, _length(file))
+            data = file.read()
         return Blob(data, md5_etag(data))
+
+    def tail(self, key: str, size: int) -> bytes:
+        """Return the last bytes of a file; see `Store.tail`."""
+        with self._opened(key) as file:
+            file.seek(max(0, _length(file) - size))
+            return file.read(size)
 
     def write(self, key: str, data: bytes) -> None:
         """Write a file under a hidden name, flush it to disk, then rename; see `Store.write`."""
         check_key(key)
-        path = self._path(key)
-        temporary = path.parent / f".specray-{uuid.uuid4().hex}.tmp"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _sync_folder(path.parent)
-        except OSError as error:
-            raise write_failed(self.root, key, str(error.strerror)) from None
-        finally:
-            temporary.unlink(missing_ok=True)
+        for turn in range(1, WRITE_ROUNDS + 1):
+            try:
+                _publish(self._path(key), data)
+                return
+            except OSError as error:
+                # another copy of this run may have removed the temporary file
+                if not isinstance(error, FileNotFoundError) or turn == WRITE_ROUNDS:
+                    raise write_failed(self.root, key, str(error.strerror)) from None
 
     def exists(self, key: str) -> bool:
         """Tell whether there is a file of this key."""
@@ -105,6 +102,19 @@ class LocalStore:
             raise UserError(
                 f"cannot delete {key!r} from {self.root}: {error.strerror}; check permissions"
             ) from None
+
+    def remove_temporaries(self) -> int:
+        """Remove the temporary files below the root; see `Store.remove_temporaries`."""
+        removed = 0
+        for key in walk(self._temporaries):
+            try:
+                self._path(key).unlink()
+                removed += 1
+            except FileNotFoundError:  # renamed by its writer
+                continue
+            except OSError as error:
+                raise self._cleaning_failed(error) from None
+        return removed
 
     def _path(self, key: str) -> Path:
         return Path(self.root, key)
@@ -136,6 +146,41 @@ class LocalStore:
                 f"cannot list {self._path(folder)}: {error.strerror}; make the folder readable"
             ) from None
 
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[BinaryIO]:
+        """Open a file to read; what fails in the block is the fault of this file."""
+        check_readable(key, check_path)
+        try:
+            if self._entry(key) is None:
+                raise missing(key)
+            with self._path(key).open("rb") as file:
+                yield file
+        except FileNotFoundError:
+            raise missing(key) from None
+        except OSError as error:
+            raise unreadable(f"{key!r}: {error.strerror}") from None
+
+    def _temporaries(self, folder: str) -> Iterator[str]:
+        """Yield the temporary files in a folder and the folders, with a slash, to look into."""
+        try:
+            with os.scandir(self._path(folder)) as found:
+                for item in found:
+                    if item.is_dir(follow_symlinks=False):
+                        if not item.name.startswith("."):
+                            yield item.name + "/"
+                    elif is_temporary(item.name):
+                        yield item.name
+        except FileNotFoundError:
+            return  # nothing was written yet
+        except OSError as error:
+            raise self._cleaning_failed(error) from None
+
+    def _cleaning_failed(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot remove temporary files below {self.root}: {error.strerror}; correct the"
+            " permissions"
+        )
+
     def _is_loop(self, folder: str, item: os.DirEntry[str]) -> bool:
         """Tell whether a folder is a symbolic link to one of the folders that lead to it."""
         if not item.is_symlink():
@@ -165,6 +210,26 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
 def _is_file_or_dangling(item: os.DirEntry[str]) -> bool:
     """Leave out sockets, pipes and devices."""
     return Path(item).is_file() or (item.is_symlink() and not Path(item).exists())
+
+
+def _length(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _publish(path: Path, data: bytes) -> None:
+    """Let a file appear whole; nothing of it stays if that fails."""
+    temporary = path.parent / temporary_name()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):  # gone after the rename; on a read-only disk it never was
+            temporary.unlink()
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import base64
+import hashlib
+import logging
 import mimetypes
 import os
 import random
@@ -23,63 +25,51 @@ from specray.sources.stores.base import (
     Blob,
     Entry,
     check_key,
-    check_readable_key,
+    check_name,
+    check_readable,
     check_size,
     is_listed,
-    missing,
-    unreadable,
+)
+from specray.sources.stores.s3_errors import (
+    FAILURES,
+    MISSING,
+    NO_SUCH_RANGE,
+    error_code,
+    is_transient,
+    read_error,
+    user_error,
 )
 
 T = TypeVar("T")
 
-ATTEMPTS: Final = 4
-"""Rounds of `_retrying`, each with `CLIENT_ATTEMPTS` tries by botocore's standard mode. The outer
-rounds exist because botocore neither retries a body that breaks off nor, once its retry quota is
-spent, an error of a store that fails often."""
+logger = logging.getLogger(__name__)
 
-CLIENT_ATTEMPTS: Final = 5
+PATIENCE: Final = 150.0
+"""Seconds for which a call that fails for a passing reason is repeated. At half of all calls
+failing that makes some 40 tries, so that a store that only throttles never fails one."""
+
+ATTEMPTS: Final = 8
+"""Tries that a call has at least, also where each of them waits for a time-out."""
+
+PROBES: Final = 3
+"""Tries of the calls that tell, after that, an object that fails from a store that is down."""
+
+BACKOFF: Final = 0.25
+MAX_BACKOFF: Final = 8.0
+"""Seconds before the second try at most, and before any: each bound is twice the one before, and
+the wait is anything below it (full jitter), so that many workers do not come back together."""
+
+ANNOUNCED: Final = 5
+"""The failed try, after some four seconds, at which a person hears of it."""
+
+CONNECT_TIMEOUT: Final = 5.0
+READ_TIMEOUT: Final = 20.0
+"""Seconds without one byte, not for a whole object."""
+
+MAX_PUT_BYTES: Final = 5 * 2**30
+"""What S3 takes in one PUT."""
 
 MAX_KEY_BYTES: Final = 1024
-
-_MISSING: Final = {"NoSuchKey", "404", "NotFound", "KeyTooLongError"}
-_BAD_CREDENTIALS: Final = {
-    "AuthFailure",
-    "AuthorizationHeaderMalformed",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-    "UnrecognizedClientException",
-}
-_REFUSED: Final = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "403", "Forbidden"}
-_TRANSIENT: Final = {
-    "InternalError",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ServiceUnavailable",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequests",
-}
-_NO_CREDENTIALS: Final = (
-    aws.NoCredentialsError,
-    aws.PartialCredentialsError,
-    aws.CredentialRetrievalError,
-    aws.ProfileNotFound,
-    aws.TokenRetrievalError,
-    aws.SSOError,
-    aws.UnauthorizedSSOTokenError,
-)
-_UNREACHABLE: Final = (
-    aws.EndpointConnectionError,
-    aws.ConnectTimeoutError,
-    aws.ProxyConnectionError,
-    aws.SSLError,
-)
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,11 @@ class S3Store:
     """A bucket or a prefix of one; see `Store` for the methods.
 
     Credentials and region come from the environment of each process, in the order of boto3:
-    variables, profile, role. Failures are retried with exponential backoff before they count.
+    variables, profile, role. Failures that may pass are retried for `PATIENCE` seconds with
+    exponential backoff and full jitter; botocore's own retries are off, because they neither
+    see a body that breaks off nor last through an outage.
+
+    A key is only a name: ``../a``, ``/a`` and ``a//b`` are sent to the store as they are.
 
     Parameters
     ----------
@@ -112,7 +106,7 @@ class S3Store:
         """Yield the objects page by page, in the order of S3; see `Store.list`."""
         token: dict[str, str] = {}
         while True:
-            page = self._call("list_objects_v2", Prefix=self.prefix, **token)
+            page = self._call(partial(self._page, **token))
             for item in page.get("Contents", ()):
                 key = item["Key"].removeprefix(self.prefix)
                 # a key that ends in a slash is a folder marker of some consoles
@@ -124,46 +118,55 @@ class S3Store:
 
     def stat(self, key: str) -> Entry | None:
         """Look up an object with a HEAD request; see `Store.stat`."""
-        check_key(key)
+        check_name(key)
         if len((self.prefix + key).encode()) > MAX_KEY_BYTES:  # S3 says no more than "bad request"
             return None
         try:
-            found = _retrying(partial(self._client.head_object, **self._name(key)))
-        except aws.ClientError as error:
-            if _code(error) in _MISSING:
+            found = self._retrying(lambda: self._client.head_object(**self._name(key)))
+        except FAILURES as error:
+            if error_code(error) in MISSING:
                 return None
-            raise self._user_error(error) from None
-        except aws.BotoCoreError as error:
-            raise self._user_error(error) from None
+            raise user_error(self._where, error) from None
         return Entry(key, found["ContentLength"], found["ETag"].strip('"'))
 
     def read(self, key: str) -> Blob:
         """Return the bytes and the ETag of one GET; see `Store.read`."""
-        check_readable_key(key)
+        check_readable(key, check_name)
         try:
-            return _retrying(partial(self._get, key))
-        except aws.ClientError as error:
-            if _code(error) in _MISSING:
-                raise missing(key) from None
-            if _code(error) in _BAD_CREDENTIALS | {"NoSuchBucket"}:
-                raise self._user_error(error) from None
-            raise unreadable(f"{key!r}: the store answers {_code(error)}") from None
-        except (*_NO_CREDENTIALS, *_UNREACHABLE) as error:
-            raise self._user_error(error) from None
-        except aws.BotoCoreError as error:
-            raise unreadable(f"{key!r}: {type(error).__name__}") from None
+            return self._delivered(partial(self._get, key))
+        except FAILURES as error:
+            raise read_error(self._where, key, error) from None
+
+    def tail(self, key: str, size: int) -> bytes:
+        """Return the answer to one ranged GET; see `Store.tail`."""
+        check_readable(key, check_name)
+        try:
+            blob = self._delivered(partial(self._get, key, Range=f"bytes=-{size}"))
+        except FAILURES as error:
+            if error_code(error) in NO_SUCH_RANGE:  # of an empty object
+                return b""
+            raise read_error(self._where, key, error) from None
+        return blob.data[-size:]  # some stores ignore the range
 
     def write(self, key: str, data: bytes) -> None:
-        """Upload in one PUT, or in parts that appear as one object; see `Store.write`."""
+        """Upload in one PUT; see `Store.write`.
+
+        Never in parts: those of a process that was killed would stay, invisible and paid for. The
+        store compares the MD5, so it refuses an upload that was torn.
+        """
         check_key(key)
-        name = self._name(key)
-        # without it a browser downloads a page instead of showing it
-        kind = {"ContentType": mimetypes.guess_type(key)[0] or "application/octet-stream"}
-        try:
-            # a new stream each round: the transfer closes the one it is given
-            _retrying(lambda: self._client.upload_fileobj(io.BytesIO(data), **name, ExtraArgs=kind))
-        except (aws.ClientError, aws.BotoCoreError) as error:
-            raise self._user_error(error) from None
+        if len(data) >= MAX_PUT_BYTES:
+            raise UserError(
+                f"cannot write {key!r} to {self.uri}: {len(data)} bytes are more than S3 takes in"
+                " one upload; choose a smaller --shard-size"
+            )
+        digest = hashlib.md5(data, usedforsecurity=False).digest()
+        headers = {
+            "ContentMD5": base64.b64encode(digest).decode(),
+            # without it a browser downloads a page instead of showing it
+            "ContentType": mimetypes.guess_type(key)[0] or "application/octet-stream",
+        }
+        self._call(lambda: self._client.put_object(**self._name(key), Body=data, **headers))
 
     def exists(self, key: str) -> bool:
         """Tell whether there is an object of this key."""
@@ -172,56 +175,84 @@ class S3Store:
     def delete(self, key: str) -> None:
         """Remove an object; see `Store.delete`."""
         check_key(key)
-        self._call("delete_object", Key=self.prefix + key)
+        self._call(lambda: self._client.delete_object(**self._name(key)))
+
+    def remove_temporaries(self) -> int:
+        """Nothing to do: an upload appears whole or not at all."""
+        return 0
 
     @property
     def _client(self) -> Any:
         try:
             return _client(self.endpoint, os.getpid())
         except aws.BotoCoreError as error:  # for one, a profile that does not exist
-            raise self._user_error(error) from None
+            raise user_error(self._where, error) from None
 
     def _name(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + key}
 
-    def _call(self, operation: str, **arguments: str) -> Any:
-        call = partial(getattr(self._client, operation), Bucket=self.bucket, **arguments)
+    def _call(self, call: Callable[[], T]) -> T:
+        """Retry a call of which any failure stops the job."""
         try:
-            return _retrying(call)
-        except (aws.ClientError, aws.BotoCoreError) as error:
-            raise self._user_error(error) from None
+            return self._retrying(call)
+        except FAILURES as error:
+            raise user_error(self._where, error) from None
 
-    def _get(self, key: str) -> Blob:
-        answer = self._client.get_object(**self._name(key))
+    def _delivered(self, call: Callable[[], T]) -> T:
+        """Retry a call for one object; if it keeps failing, tell whose fault that is."""
+        try:
+            return self._retrying(call)
+        except FAILURES as error:
+            if not is_transient(error):
+                raise
+        self._probe()
+        # the store is up, at the latest by now: what fails again is the fault of the object
+        return self._retrying(call, patient=False)
+
+    def _probe(self) -> None:
+        """Stop the job if the store is down. One that refuses to list is not."""
+        try:
+            self._retrying(partial(self._page, MaxKeys=1), patient=False)
+        except FAILURES as error:
+            if is_transient(error):
+                raise user_error(self._where, error) from None
+
+    def _retrying(self, call: Callable[[], T], patient: bool = True) -> T:
+        """Repeat a call that failed for a passing reason, with exponential backoff."""
+        attempts, seconds = (ATTEMPTS, PATIENCE) if patient else (PROBES, 0.0)
+        start = time.monotonic()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return call()
+            except FAILURES as error:
+                spent = attempt >= attempts and time.monotonic() - start >= seconds
+                if spent or not is_transient(error):
+                    raise
+                if attempt == ANNOUNCED:
+                    where, code = self._where, error_code(error)
+                    logger.warning("%s: %s, trying again for %.0f s", where, code, seconds)
+            time.sleep(random.uniform(0, min(MAX_BACKOFF, BACKOFF * 2 ** (attempt - 1))))
+
+    def _page(self, **arguments: Any) -> Any:
+        page = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, **arguments)
+        if "IsTruncated" not in page:
+            # botocore takes an answer whose body was lost for a page without objects
+            raise aws.IncompleteReadError(actual_bytes=0, expected_bytes=1)
+        return page
+
+    def _get(self, key: str, **arguments: str) -> Blob:
+        answer = self._client.get_object(**self._name(key), **arguments)
         # not "with": that would hand out the stream below, which neither checks the length nor
         # raises errors of botocore
         with closing(answer["Body"]) as body:
             check_size(key, answer["ContentLength"])
             return Blob(body.read(), answer["ETag"].strip('"'))
 
-    def _user_error(self, error: Exception) -> UserError:
-        """Name the remedy. Only codes and class names: the texts of AWS may quote secrets."""
-        where = self.uri if self.endpoint is None else f"{self.uri} at {self.endpoint}"
-        if isinstance(error, _NO_CREDENTIALS):
-            return UserError(
-                f"no credentials for {where} ({type(error).__name__}): set AWS_ACCESS_KEY_ID and"
-                " AWS_SECRET_ACCESS_KEY, choose a profile with AWS_PROFILE, or attach a role"
-            )
-        if isinstance(error, _UNREACHABLE):
-            return UserError(
-                f"cannot reach {where} ({type(error).__name__}): check --endpoint and the network"
-            )
-        code = _code(error)
-        if code == "NoSuchBucket":
-            return UserError(f"no such bucket: {where}; check the URI and --endpoint")
-        if code in _BAD_CREDENTIALS:
-            return UserError(f"{where} rejects the credentials ({code}); renew or correct them")
-        if code in _REFUSED:
-            return UserError(
-                f"access denied to {where}: the credentials need s3:ListBucket and s3:GetObject,"
-                " for an output also s3:PutObject and s3:DeleteObject"
-            )
-        return UserError(f"{where} keeps failing with {code}; run the same command again later")
+    @property
+    def _where(self) -> str:
+        return self.uri if self.endpoint is None else f"{self.uri} at {self.endpoint}"
 
 
 @lru_cache(maxsize=16)
@@ -232,45 +263,21 @@ def _client(endpoint: str | None, process: int) -> Any:
     session.set_config_variable("metadata_service_timeout", 1)
     session.set_config_variable("metadata_service_num_attempts", 2)
     config = Config(
-        connect_timeout=5,
-        read_timeout=60,
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
         max_pool_connections=64,
-        retries={"mode": "standard", "total_max_attempts": CLIENT_ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": 1},
+        # the MD5 that we send does it, and older S3-compatible stores know no other
+        request_checksum_calculation="when_required",
     )
     if endpoint is not None:
-        # what older S3-compatible stores understand: no bucket as host, no checksum trailers
+        # what older S3-compatible stores understand: no bucket as host, no checksums in answers
         config = config.merge(
             Config(
                 s3={"addressing_style": "path"},
-                request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             )
         )
     return boto3.Session(botocore_session=session).client(
         "s3", endpoint_url=endpoint, config=config
     )
-
-
-def _retrying(call: Callable[[], T]) -> T:
-    """Repeat a call that failed for a passing reason, with exponential backoff and full jitter."""
-    for attempt in range(ATTEMPTS - 1):
-        try:
-            return call()
-        except (aws.ClientError, aws.BotoCoreError) as error:
-            if not _is_transient(error):
-                raise
-            time.sleep(random.uniform(0, 2**attempt))
-    return call()
-
-
-def _is_transient(error: Exception) -> bool:
-    if isinstance(error, aws.ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return _code(error) in _TRANSIENT or status >= 500
-    return isinstance(error, (aws.HTTPClientError, aws.IncompleteReadError))
-
-
-def _code(error: Exception) -> str:
-    if isinstance(error, aws.ClientError):
-        return str(error.response.get("Error", {}).get("Code", "unknown"))
-    return type(error).__name__

@@ -9,13 +9,13 @@ from typing import Final
 
 from specray.errors import UserError
 from specray.sources import Store
+from specray.tables.reading import read_segments
 from specray.tables.report.cards import Drawing, draw_card, draw_doubtful
 from specray.tables.report.gather import gather
 from specray.tables.report.pictures import density_map, png
 from specray.tables.report.render import render_page
 from specray.tables.rows import Row
 from specray.tables.run import read_run
-from specray.tables.shards import read_segments
 
 FOLDER: Final = "report/"
 PAGE: Final = f"{FOLDER}index.html"

@@ -1,0 +1,149 @@
+"""The output of a run from its plan to its end: what is there, what is missing, what must go."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from specray.errors import ErrorCode, UserError
+from specray.sources import (
+    Change,
+    Entry,
+    Store,
+    compare,
+    entries_of,
+    list_parts,
+    read_manifest,
+)
+from specray.tables.commit import (
+    committed_shards,
+    drop,
+    keys_with,
+    list_shards,
+    read_shard,
+)
+from specray.tables.counts import ShardCounts
+from specray.tables.run import read_run, write_run
+from specray.tables.shards import Shard, plan_shards
+
+CHANGES: Final = "changes.parquet"
+"""What became of the input since the last finished run: ``key`` and ``change``."""
+
+_CHANGES: Final = pa.schema([("key", pa.string()), ("change", pa.string())])
+
+
+class Output:
+    """The place a run writes to; see `specray.tables.shards` for what it promises.
+
+    Parameters
+    ----------
+    store
+        Where it is.
+    record
+        The run record; its manifest is written.
+    """
+
+    def __init__(self, store: Store, record: dict[str, Any]) -> None:
+        self._store = store
+        self._record = record
+        self.shards = plan_shards(store, record["manifest"], record["fingerprint"])
+        self._committed = committed_shards(store, self.shards)
+        self.changes: dict[str, int] = {}
+
+    @cached_property
+    def stale(self) -> list[str]:
+        """Files of shards that this run does not want."""
+        return sorted(list_shards(self._store).keys() - {shard.name for shard in self.shards})
+
+    def clear(self) -> None:
+        """Drop every shard. The record goes first: without their run they are not read."""
+        write_run(self._store, self._record)
+        drop(self._store, list_shards(self._store))
+        self._committed = {}
+        del self.stale
+
+    def begin(self) -> None:
+        """Claim the output, clear away what dead processes left, and compare the input."""
+        write_run(self._store, self._record)
+        self._store.remove_temporaries()
+        self._compare_input()
+
+    def missing(self, retry: Sequence[ErrorCode]) -> list[Shard]:
+        """What there is to do: shards that are not committed, and error rows to do again."""
+        found = []
+        for shard in self.shards:
+            counts = self._committed.get(shard.name)
+            if counts is None:
+                found.append(shard)
+            elif again := self._rows_again(shard, counts, retry):
+                found.append(dataclasses.replace(shard, again=again))
+        return found
+
+    def counts_without(self, missing: Sequence[Shard]) -> ShardCounts:
+        """What is committed, but for the shards that are to be written (anew)."""
+        names = {shard.name for shard in missing}
+        kept = (counts for name, counts in self._committed.items() if name not in names)
+        return sum(kept, ShardCounts())
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Check that every shard is there, publish the state, then remove what it supersedes.
+
+        Raises
+        ------
+        UserError
+            Another run has begun since on this output with other images, or files were removed.
+        """
+        self._check_ours()
+        there = list_shards(self._store).keys()
+        gone = [shard.name for shard in self.shards if shard.name not in there]
+        if gone:
+            raise UserError(
+                f"{len(gone)} shards have been removed from {self._store.uri} while this run was "
+                "under way; run the same command again"
+            )
+        finished = {"status": "finished", "finished_manifest": None, "result": result}
+        write_run(self._store, self._record | finished)
+        # From here on nobody reads them: what is killed before it is done is done by the next run.
+        drop(self._store, there - {shard.name for shard in self.shards})
+        drop(self._store, list_parts(self._store) - set(self._record["manifest"]))
+        self._store.remove_temporaries()
+
+    def _rows_again(
+        self, shard: Shard, counts: ShardCounts, retry: Sequence[ErrorCode]
+    ) -> frozenset[str]:
+        if counts.codes.keys().isdisjoint(retry):
+            return frozenset()
+        rows = read_shard(self._store, shard.name, ["key", "error"])
+        return frozenset() if rows is None else keys_with(rows, retry)
+
+    def _compare_input(self) -> None:
+        before = self._record["finished_manifest"]
+        if before is None or before == self._record["manifest"]:
+            return
+        found = compare(self._entries(before), self._entries(self._record["manifest"]))
+        rows = [{"key": key, "change": str(change)} for key, change in found]
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, schema=_CHANGES), buffer, compression="zstd")
+        self._store.write(CHANGES, buffer.getvalue())
+        counts = Counter(row["change"] for row in rows)
+        self.changes = {str(change): counts[str(change)] for change in Change}
+
+    def _entries(self, manifest: Sequence[str]) -> Iterator[Entry]:
+        return chain.from_iterable(map(entries_of, read_manifest(self._store, manifest)))
+
+    def _check_ours(self) -> None:
+        now = read_run(self._store) or {}
+        mine = ("manifest", "fingerprint")
+        if any(now.get(name) != self._record[name] for name in mine):
+            raise UserError(
+                f"another run has begun on {self._store.uri} since this one did, with other images "
+                "or settings, and decides what stays; use an --output for each"
+            )

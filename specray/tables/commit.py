@@ -1,0 +1,150 @@
+"""Committed shards: publishing, finding and removing their files; see `specray.tables.shards`."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from specray.errors import ErrorCode, ImageError, UserError
+from specray.sources import Store
+from specray.tables.counts import ShardCounts, count_rows
+from specray.tables.schema import SEGMENTS
+from specray.tables.shards import FOLDER, Shard
+
+_NAME: Final = re.compile(rf"{FOLDER}[0-9a-f]{{32}}\.parquet")
+
+_SHARD: Final = b"specray.shard"
+_COUNTS: Final = b"specray.counts"
+
+_TAIL: Final = 64 * 2**10
+"""Bytes at the end of a file that hold its footer, almost always: one request per file."""
+
+_REQUESTS: Final = 32
+"""Footers read at a time: they wait for the store, they do not compute."""
+
+
+def commit_shard(store: Store, name: str, rows: pa.Table) -> ShardCounts:
+    """Publish the rows of a shard under its name, whole or not at all.
+
+    The footer names the shard and its counts: what a resume needs to know is read without the
+    rows, and a file that was put there by other means is not taken for a shard.
+    """
+    counts = count_rows(rows)
+    footer = {_SHARD: name.encode(), _COUNTS: counts.to_json().encode()}
+    schema = SEGMENTS.with_metadata(SEGMENTS.metadata | footer)
+    buffer = io.BytesIO()
+    pq.write_table(rows.cast(schema), buffer, compression="zstd", write_page_checksum=True)
+    store.write(name, buffer.getvalue())
+    return dataclasses.replace(counts, bytes=buffer.tell())
+
+
+def list_shards(store: Store) -> dict[str, int]:
+    """Files that are named like shards, with their sizes in bytes; whole or not, wanted or not."""
+    files = store.list((".parquet",))
+    return {e.key: e.size or 0 for e in files if _NAME.fullmatch(e.key)}
+
+
+def committed_shards(store: Store, shards: Iterable[Shard]) -> dict[str, ShardCounts]:
+    """Those of the shards that the output holds, by name, with what their footers say.
+
+    A torn file, or one that was not committed under its name, is not among them.
+    """
+    sizes = list_shards(store)
+    found = [shard for shard in shards if shard.name in sizes]
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        counts = list(pool.map(lambda s: _counts(store, s.name, sizes[s.name]), found))
+    return {
+        shard.name: count
+        for shard, count in zip(found, counts, strict=True)
+        if count is not None and count.images == shard.rows
+    }
+
+
+def read_shard(store: Store, name: str, columns: Iterable[str] | None = None) -> pa.Table | None:
+    """Rows of a committed shard; None if it is not there, torn, or no shard of this name.
+
+    Raises
+    ------
+    UserError
+        The store does not deliver it, or its pages do not match their checksums.
+    """
+    try:
+        data = store.read(name).data
+    except ImageError as error:
+        if error.code is ErrorCode.MISSING:
+            return None
+        raise UserError(f"cannot read {name} in {store.uri}: {error.message}") from None
+    if _counts_in(data, name, len(data)) is None:
+        return None
+    names = None if columns is None else list(columns)
+    try:
+        rows = pq.read_table(io.BytesIO(data), columns=names, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{name} in {store.uri} is damaged ({error}); delete it and run the same specray "
+            "segment command again, which does it anew"
+        ) from None
+    return rows.replace_schema_metadata(SEGMENTS.metadata)
+
+
+def keys_with(rows: pa.Table, codes: Iterable[str]) -> frozenset[str]:
+    """Keys of the error rows of these codes."""
+    wanted = pc.is_in(pc.struct_field(rows["error"], "code"), pa.array(codes, pa.string()))
+    return frozenset(rows["key"].filter(wanted).to_pylist())
+
+
+def drop(store: Store, names: Iterable[str]) -> None:
+    """Remove files of an output."""
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        list(pool.map(store.delete, names))
+
+
+def _counts(store: Store, name: str, size: int) -> ShardCounts | None:
+    """What the footer of a file says; None if it is not the committed shard of this name."""
+    try:
+        tail = store.tail(name, _TAIL)
+        footer = _footer_bytes(tail)
+        if len(tail) < footer <= size:
+            tail = store.tail(name, footer)
+    except ImageError as error:
+        if error.code is ErrorCode.MISSING:  # removed since it was listed
+            return None
+        raise UserError(f"cannot read {name} in {store.uri}: {error.message}") from None
+    return _counts_in(tail, name, size)
+
+
+def _counts_in(tail: bytes, name: str, size: int) -> ShardCounts | None:
+    """As `_counts`, from the last bytes of a file of `size` bytes."""
+    try:
+        footer = pq.read_metadata(io.BytesIO(tail))
+        found = footer.metadata or {}
+        if found.get(_SHARD) != name.encode() or _data_end(footer) + _footer_bytes(tail) > size:
+            return None
+        return dataclasses.replace(ShardCounts.from_json(found[_COUNTS].decode()), bytes=size)
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
+        return None
+
+
+def _footer_bytes(tail: bytes) -> int:
+    """Length of a Parquet footer, its own length and magic bytes included."""
+    return int.from_bytes(tail[-8:-4], "little") + 8
+
+
+def _data_end(footer: pq.FileMetaData) -> int:
+    """Where the pages end, as the footer has it: a file that lost its beginning is shorter."""
+    ends = [0]
+    for i in range(footer.num_row_groups):
+        group = footer.row_group(i)
+        for j in range(group.num_columns):
+            column = group.column(j)
+            start = column.dictionary_page_offset or column.data_page_offset
+            ends.append(start + column.total_compressed_size)
+    return max(ends)

@@ -1,0 +1,84 @@
+"""Reading an output: committed rows of one state of the input, nothing else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from specray.errors import UserError
+from specray.sources import Store, open_store
+from specray.tables.commit import read_shard
+from specray.tables.run import read_run
+from specray.tables.schema import SEGMENTS
+from specray.tables.shards import plan_shards
+
+logger = logging.getLogger(__name__)
+
+
+def read(
+    uri: str, *, columns: Iterable[str] | None = None, endpoint: str | None = None
+) -> pa.Table:
+    """All committed rows of an output, in the order of its manifest; see `scan`.
+
+    Examples
+    --------
+    >>> rows = read("s3://bucket/out", columns=["key", "error"])  # doctest: +SKIP
+    """
+    names = None if columns is None else list(columns)
+    fields = SEGMENTS.names if names is None else names
+    empty = pa.schema([SEGMENTS.field(name) for name in fields], SEGMENTS.metadata).empty_table()
+    return pa.concat_tables([empty, *scan(uri, columns=names, endpoint=endpoint)])
+
+
+def scan(
+    uri: str, *, columns: Iterable[str] | None = None, endpoint: str | None = None
+) -> Iterator[pa.Table]:
+    """Yield the committed rows of an output, one table per shard: memory holds one shard.
+
+    One row per image of the input as the last finished run listed it; before a first run has
+    finished, what it has committed so far. Torn, foreign and superseded files are passed over.
+
+    Parameters
+    ----------
+    uri
+        The ``--output`` of a segment job: a folder or URI.
+    columns
+        Of `specray.tables.schema.SEGMENTS`; None takes all.
+    endpoint
+        URL of an S3-compatible store.
+
+    Raises
+    ------
+    UserError
+        There is no run, or the store does not answer.
+    """
+    store = open_store(uri, endpoint)
+    if read_run(store) is None:
+        raise UserError(f"{uri} holds no run.json; run specray segment first")
+    yield from read_segments(store, columns)
+
+
+def read_segments(store: Store, columns: Iterable[str] | None = None) -> Iterator[pa.Table]:
+    """As `scan`, of a store; one without a run has no rows."""
+    run = read_run(store)
+    if run is None:
+        return
+    names = None if columns is None else list(columns)
+    finished = run.get("status") == "finished"
+    manifest = run["manifest"] if finished else run.get("finished_manifest") or run["manifest"]
+    absent = 0
+    for shard in plan_shards(store, manifest, run["fingerprint"]):
+        rows = read_shard(store, shard.name, names)
+        if rows is None:
+            absent += 1
+        else:
+            yield rows
+    if absent and finished:
+        logger.warning(
+            "%s: %d shards are missing or torn; run the same specray segment command again, which "
+            "does them anew",
+            store.uri,
+            absent,
+        )
