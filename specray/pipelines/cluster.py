@@ -17,6 +17,7 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 from ray.data import DataContext
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from specray.errors import UserError
 from specray.pipelines.config import Device
@@ -32,6 +33,11 @@ class ResourcePlan:
 
     device: str
     actors: int
+
+    def fits(self, resources: dict[str, float]) -> bool:
+        """Tell whether a cluster with these totals has room for the actors and a CPU besides."""
+        gpus = self.actors if self.device == "cuda" else 0
+        return resources.get("CPU", 0) > self.actors and resources.get("GPU", 0) >= gpus
 
 
 @contextmanager
@@ -125,12 +131,15 @@ def plan_resources(
     return ResourcePlan("cuda" if on_gpus else "cpu", actors)
 
 
-def configure_data(context: DataContext) -> None:
-    """Set Ray Data up for the pass: everything in order, nothing on the screen."""
+def data_context(*callbacks: type[ExecutionCallback]) -> DataContext:
+    """Ray Data's settings for the pass: everything in order, nothing on the screen."""
+    context: DataContext = DataContext.get_current().copy()
     # Rows come out in the order of the manifest, so that a shard is a run of consecutive rows.
     context.execution_options.preserve_order = True
     # A batch of decoded images stays one block: the budget of patches bounds its size.
     context.target_max_block_size = 2**30
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.custom_execution_callback_classes.extend(callbacks)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return context

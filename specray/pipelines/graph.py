@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayError
 
 from specray.errors import UserError
-from specray.pipelines.cluster import ResourcePlan, configure_data, plan_resources
+from specray.pipelines.cluster import ResourcePlan, data_context, plan_resources
 from specray.pipelines.committing import Commit
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.decoding import Decode
@@ -21,6 +22,7 @@ from specray.pipelines.manifest_source import ManifestSource
 from specray.pipelines.progress import Progress
 from specray.pipelines.segmenting import EngineFactory, Segment
 from specray.pipelines.tally import start_tally
+from specray.pipelines.watch import ClusterShrank, watch_cluster
 from specray.sources import Store
 from specray.tables.counts import ShardCounts
 from specray.tables.shards import Shard
@@ -62,33 +64,54 @@ class StreamingPass:
             too many of the images are errors. What was committed stays.
         """
         run = self.config.run
-        plan = plan_resources(ray.cluster_resources(), run.device, run.num_workers)
-        batch_size = divisor_up_to(run.batch_size, run.shard_size)
-        # no more actors than there are batches: each of them loads the weights
-        batches = sum(-(-shard.work // batch_size) for shard in self.shards)
-        plan = dataclasses.replace(plan, actors=min(plan.actors, batches))
+        plan = self._plan(self.shards, run.num_workers)
         tally = start_tally(plan.actors)
         limit = ErrorLimit(run.max_error_rate)
         again = {shard.name for shard in self.shards if shard.again is not None}
-        counts = ShardCounts()
         total = sum(shard.work for shard in self.shards)
+        committed: dict[str, ShardCounts] = {}
+        missing = self.shards
         with Progress(total, lambda: ray.get(tally.read.remote())):
-            try:
-                for receipt in self._receipts(plan, batch_size, tally).iter_rows():
-                    committed = ShardCounts.from_json(receipt["counts"])
-                    counts += committed
-                    if receipt["name"] not in again:  # what failed once may well fail again
-                        limit.add(committed)
-            except RayError as error:
-                raise _user_error_in(error) or error from None
-        return counts, ray.get(tally.summary.remote(total))
+            while missing:
+                try:
+                    for name, counts in self._receipts(missing, plan, tally):
+                        committed[name] = counts
+                        if name not in again:  # what failed once may well fail again
+                            limit.add(counts)
+                except ClusterShrank:
+                    plan = self._plan(missing, None)
+                missing = [shard for shard in missing if shard.name not in committed]
+        return sum(committed.values(), ShardCounts()), ray.get(tally.summary.remote(total))
 
-    def _receipts(self, plan: ResourcePlan, batch_size: int, tally: Any) -> Dataset:
+    def _plan(self, missing: list[Shard], workers: int | None) -> ResourcePlan:
+        plan = plan_resources(ray.cluster_resources(), self.config.run.device, workers)
+        # no more actors than there are batches: each of them loads the weights
+        batches = sum(-(-shard.work // self._batch_size) for shard in missing)
+        wanted = self.config.run.num_workers or plan.actors
+        return dataclasses.replace(plan, actors=min(plan.actors, batches, wanted))
+
+    @property
+    def _batch_size(self) -> int:
+        return divisor_up_to(self.config.run.batch_size, self.config.run.shard_size)
+
+    def _receipts(
+        self, shards: list[Shard], plan: ResourcePlan, tally: Any
+    ) -> Iterator[tuple[str, ShardCounts]]:
+        """Commit shards; yields their names and counts."""
+        watch = watch_cluster(plan, lambda: ray.get(tally.read.remote()))
+        with DataContext.current(data_context(watch)):
+            graph = self._graph(shards, plan, tally)
+        try:
+            for receipt in graph.iter_rows():
+                yield receipt["name"], ShardCounts.from_json(receipt["counts"])
+        except RayError as error:
+            raise _user_error_in(error) or error from None
+
+    def _graph(self, shards: list[Shard], plan: ResourcePlan, tally: Any) -> Dataset:
         """Places of the stream, decoded batches, segmented batches, shards, a receipt for each."""
-        configure_data(DataContext.get_current())
         shard_size = self.config.run.shard_size
-        listed = ray.data.read_datasource(ManifestSource(self.output, self.shards, shard_size))
-        places = listed.repartition(target_num_rows_per_block=batch_size, strict=True)
+        listed = ray.data.read_datasource(ManifestSource(self.output, shards, shard_size))
+        places = listed.repartition(target_num_rows_per_block=self._batch_size, strict=True)
         decoded = places.map_batches(
             Decode(self.source, self.config, self.patch_size, tally),
             batch_size=None,
@@ -105,7 +128,7 @@ class StreamingPass:
             num_cpus=1,
             num_gpus=int(plan.device == "cuda"),
         )
-        # Every block holds `batch_size` places, so that a batch of `shard_size` is whole blocks.
+        # Every block holds `_batch_size` places, so that a batch of `shard_size` is whole blocks.
         receipts: Dataset = segmented.map_batches(
             Commit(self.output),
             batch_size=shard_size,

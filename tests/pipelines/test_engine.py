@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +18,7 @@ from specray.pipelines.config import SegmentConfig
 from specray.pipelines.engine import Engine
 from specray.pipelines.preparing import Prepared, check_grid, prepare
 from specray.sources import DecodedImage
-from specray.tables.rows import table_of
+from specray.tables.rows import Row, table_of
 
 
 def prepared(pixels: NDArray[np.uint8], key: str = "a.png") -> Prepared:
@@ -88,3 +92,149 @@ def test_the_budget_counts_the_cells_of_a_finer_affinity() -> None:
     check_grid(80, 80, patch_size=16, max_patches=100, cell=8)
     with pytest.raises(ImageError, match="144 patches"):
         check_grid(96, 96, patch_size=16, max_patches=100, cell=8)
+
+
+class Failing(DescriptorBackbone):
+    """A backbone that raises where `fault` says so; it notes the sizes of its batches."""
+
+    def __init__(self, fault: Callable[[Tensor], Exception | None]) -> None:
+        self.batches: list[int] = []
+        self._fault = fault
+        self._attempt: weakref.ref[Tensor] | None = None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        assert self._attempt is None or self._attempt() is None  # else memory would stay full
+        self.batches.append(len(images))
+        workspace = images.float()
+        if error := self._fault(images):
+            self._attempt = weakref.ref(workspace)
+            raise error
+        return super().__call__(images)
+
+
+def out_of_memory_above(limit: int) -> Callable[[Tensor], Exception | None]:
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0")
+    return lambda images: error if len(images) > limit else None
+
+
+def on_black(error: Exception) -> Callable[[Tensor], Exception | None]:
+    return lambda images: error if (images == 0).flatten(1).all(dim=1).any() else None
+
+
+CONFIG = SegmentConfig("", "")
+GOOD = [prepared(noise(64, 64, seed), str(seed)) for seed in range(6)]
+BLACK = prepared(np.zeros((64, 64, 3), dtype=np.uint8), "black")
+
+
+@pytest.fixture(scope="module")
+def calm() -> list[Row]:
+    """The rows of the good images without any fault."""
+    return Engine(CONFIG, DescriptorBackbone(), "cpu")(GOOD)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+def test_a_batch_too_large_for_the_memory_gives_the_same_rows_in_halves(
+    calm: list[Row], limit: int
+) -> None:
+    backbone = Failing(out_of_memory_above(limit))
+    engine = Engine(CONFIG, backbone, "cpu")
+    rows = engine._patient(GOOD)
+    assert table_of(rows).equals(table_of(calm))
+    assert max(backbone.batches) == 6 > limit
+    assert sum(size for size in backbone.batches if size <= limit) == 6  # nothing twice
+    assert engine.fallbacks == 0
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_an_image_that_raises_is_one_row_and_no_trouble_to_the_others(
+    calm: list[Row], place: int
+) -> None:
+    engine = Engine(CONFIG, Failing(on_black(ZeroDivisionError("by\n\t zero"))), "cpu")
+    rows = engine._patient([*GOOD[:place], BLACK, *GOOD[place:]])
+    poisoned = rows.pop(place)
+    assert table_of(rows).equals(table_of(calm))
+    assert poisoned == {
+        "key": "black",
+        "width": 64,
+        "height": 64,
+        "error": {
+            "code": "internal",
+            "stage": "segment",
+            "message": "ZeroDivisionError: by zero",
+        },
+    }
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnSsyevd`"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=str)
+def test_an_image_alone_too_large_for_the_accelerator_is_taken_by_the_fallback_and_counted(
+    calm: list[Row], error: Exception
+) -> None:
+    spares: list[Engine] = []
+
+    def fallback() -> Engine:
+        spares.append(Engine(CONFIG, DescriptorBackbone(), "cpu"))
+        return spares[-1]
+
+    engine = Engine(CONFIG, Failing(on_black(error)), "cpu", fallback)
+    rows = engine._patient([*GOOD[:2], BLACK, *GOOD[2:], BLACK])
+    assert engine.fallbacks == 2
+    assert len(spares) == 1
+    expected = spares[0]([BLACK])
+    assert table_of([rows[2]]).equals(table_of(expected))
+    assert table_of([rows[7]]).equals(table_of(expected))
+    assert table_of(rows[:2] + rows[3:7]).equals(table_of(calm))
+    assert rows[2].get("error") is None
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=str)
+@pytest.mark.parametrize("fallback", [False, True])
+def test_an_image_too_large_for_every_memory_is_a_row_that_says_so(
+    calm: list[Row], error: Exception, fallback: bool
+) -> None:
+    backbone = Failing(on_black(error))
+    spare = partial(Engine, CONFIG, backbone, "cpu") if fallback else None
+    engine = Engine(CONFIG, backbone, "cpu", spare)
+    first, bad, *rest = engine._patient([GOOD[0], BLACK, *GOOD[1:]])
+    assert (bad["error"]["code"], bad["error"]["stage"]) == ("out_of_memory", "segment")
+    assert type(error).__name__ in bad["error"]["message"]
+    assert "\n" not in bad["error"]["message"]
+    assert table_of([first, *rest]).equals(table_of(calm))
+
+
+def test_only_want_of_memory_is_a_reason_to_fall_back() -> None:
+    def fallback() -> Engine:
+        raise AssertionError("not asked for")
+
+    engine = Engine(CONFIG, Failing(on_black(ValueError("no"))), "cpu", fallback)
+    (row,) = engine([BLACK])
+    assert row["error"]["code"] == "internal"
+    assert engine.fallbacks == 0
+
+
+@pytest.mark.parametrize("error", [torch.AcceleratorError("illegal access"), KeyboardInterrupt()])
+def test_a_device_that_is_lost_and_an_interrupt_are_no_row(error: BaseException) -> None:
+    def raising(images: Tensor) -> Exception | None:
+        raise error
+
+    backbone = Failing(raising)
+    with pytest.raises(type(error)):
+        Engine(CONFIG, backbone, "cpu")(GOOD)
+    assert len(backbone.batches) == 1
+
+
+@pytest.mark.parametrize("text", ["x" * 10**6, "\ud800 \udcff", "a\0b", "\x1b[31m", ""])
+def test_an_exception_of_any_text_fits_into_a_row(text: str) -> None:
+    engine = Engine(CONFIG, Failing(on_black(ValueError(text))), "cpu")
+    table = table_of(engine([BLACK]))
+    message = table["error"][0].as_py()["message"]
+    assert message.startswith("ValueError")
+    assert len(message) <= 500

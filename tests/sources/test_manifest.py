@@ -21,6 +21,7 @@ from specray.sources import (
     entries_of,
     list_images,
     list_keys,
+    list_parts,
     open_store,
     read_manifest,
     write_manifest,

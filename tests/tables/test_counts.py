@@ -49,7 +49,9 @@ def test_counts_of_the_parts_add_up_to_those_of_the_whole() -> None:
 
 
 @given(COUNTS, COUNTS, COUNTS)
-def test_the_order_of_adding_does_not_matter(a: ShardCounts, b: ShardCounts, c: ShardCounts) -> None:
+def test_the_order_of_adding_does_not_matter(
+    a: ShardCounts, b: ShardCounts, c: ShardCounts
+) -> None:
     assert (a + b) + c == a + (b + c) == c + b + a
     assert (a + b).errors == a.errors + b.errors
     assert a + ShardCounts() == a

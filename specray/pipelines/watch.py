@@ -1,0 +1,61 @@
+"""Noticing that a pass waits for nodes that will not come back.
+
+Ray restarts the actors of a lost node and keeps their batches for them. Where what is left of the
+cluster has no room, they stay pending, the batches with them, and the others soon wait as well:
+nothing fails and nothing moves. Then the pass has to be planned anew for what is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import ray
+from ray.data._internal.execution.execution_callback import ExecutionCallback
+
+from specray.pipelines.cluster import ResourcePlan
+
+STALLED_SECONDS: Final = 30
+"""Without a finished batch in a cluster that has become too small, before the pass is replanned:
+room for a slow batch; a replacement that joins meanwhile saves the replanning."""
+
+_LOOK_SECONDS: Final = 2
+
+
+class ClusterShrank(Exception):
+    """The cluster has no room any more for the actors of the pass, and nothing moves."""
+
+
+def watch_cluster(
+    plan: ResourcePlan, progress: Callable[[], Any], stalled: float = STALLED_SECONDS
+) -> type[ExecutionCallback]:
+    """A class for ``DataContext.custom_execution_callback_classes`` that ends a hopeless pass.
+
+    Parameters
+    ----------
+    plan
+        What the pass needs.
+    progress
+        Gives something that changes as long as the pass moves.
+    stalled
+        Seconds without progress.
+    """
+
+    class ClusterWatch(ExecutionCallback):
+        def __init__(self) -> None:
+            self._seen = progress()
+            self._moved = self._looked = time.monotonic()
+
+        def on_execution_step(self, executor: object) -> None:
+            now = time.monotonic()
+            if now - self._looked < _LOOK_SECONDS:
+                return
+            self._looked = now
+            seen = progress()
+            if seen != self._seen or plan.fits(ray.cluster_resources()):
+                self._seen, self._moved = seen, now
+            elif now - self._moved > stalled:
+                raise ClusterShrank
+
+    return ClusterWatch

@@ -1,0 +1,134 @@
+"""An output goes on only with a run that would write the same rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from specray.backbones import BackboneConfig
+from specray.errors import ErrorCode, UserError
+from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
+from specray.pipelines.record import new_record
+from specray.pipelines.weights import Weights
+from specray.sources import LocalStore, open_store
+from specray.spectral import SpectralConfig
+from specray.tables.run import write_run
+
+CONFIG = SegmentConfig("in", "out", features=BackboneConfig(backbone="descriptor"))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> LocalStore:
+    return LocalStore(str(tmp_path / "out"))
+
+
+def record(
+    output: LocalStore, config: SegmentConfig = CONFIG, weights: Weights | None = None
+) -> dict[str, Any]:
+    return new_record(config, open_store(config.input), output, weights or Weights())
+
+
+def written(output: LocalStore, **changes: Any) -> dict[str, Any]:
+    """The record of a run whose manifest is written."""
+    found = record(output) | {"manifest": ["manifest/1.parquet"]} | changes
+    write_run(output, found)
+    return found
+
+
+def run(**changes: Any) -> RunConfig:
+    return RunConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"seed": 7}, "seed: 0 -> 7"),
+        ({"methods": ("objects",)}, "methods: ['objects', 'regions'] -> ['objects']"),
+        ({"keep": ("eigenvectors",)}, "keep: [] -> ['eigenvectors']"),
+        ({"images": ImageConfig(image_size=224)}, "image_size: None -> 224"),
+        ({"images": ImageConfig(max_pixels=5)}, "max_pixels: 50000000 -> 5"),
+        ({"spectral": SpectralConfig(color_lambda=10.0)}, "color_lambda: "),
+        ({"input": "elsewhere"}, "elsewhere"),
+    ],
+)
+def test_another_configuration_is_refused_with_the_difference_and_both_remedies(
+    output: LocalStore, changed: dict[str, Any], difference: str
+) -> None:
+    written(output)
+    with pytest.raises(UserError) as caught:
+        record(output, dataclasses.replace(CONFIG, **changed))
+    message = str(caught.value)
+    assert difference in message
+    assert message.count(" -> ") == 1
+    assert "another --output" in message and "--overwrite" in message
+    assert "\n" not in message
+
+
+def test_other_weights_are_refused_whatever_their_name(output: LocalStore) -> None:
+    write_run(output, record(output, weights=Weights(b"", "a.pt", "aa")) | {"manifest": []})
+    assert record(output, weights=Weights(b"", "b.pt", "aa"))
+    with pytest.raises(UserError, match="weights: aa -> bb"):
+        record(output, weights=Weights(b"", "a.pt", "bb"))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"input": "in/"},
+        {"input": "./in"},
+        {"output": "elsewhere"},
+        {"images": ImageConfig(limit=3)},
+        {"images": ImageConfig(keys="keys.txt")},
+        {"images": ImageConfig(suffixes=(".jpg",))},
+        {"run": run(shard_size=7, batch_size=1, num_workers=9, device="cpu")},
+        {"run": run(max_error_rate=1.0, retry=(ErrorCode.EMPTY,))},
+    ],
+)
+def test_how_the_work_is_done_and_on_which_images_changes_no_rows(
+    output: LocalStore, changed: dict[str, Any]
+) -> None:
+    before = written(output)
+    after = record(output, dataclasses.replace(CONFIG, **changed))
+    assert after["fingerprint"] == before["fingerprint"]
+
+
+def test_a_folder_is_the_same_input_by_every_path_to_it(
+    output: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(output)
+    assert record(output, dataclasses.replace(CONFIG, input=f"{tmp_path}/in"))
+
+
+def test_fingerprints_differ_if_and_only_if_what_decides_the_rows_does(output: LocalStore) -> None:
+    records = [
+        record(output, dataclasses.replace(CONFIG, **changed))
+        for changed in ({}, {"seed": 1}, {"keep": ("eigenvectors",)}, {"input": "b"})
+    ]
+    assert len({found["fingerprint"] for found in records}) == len(records)
+
+
+def test_overwriting_refuses_nothing_and_forgets_the_earlier_state(output: LocalStore) -> None:
+    written(output, status="finished")
+    forced = dataclasses.replace(CONFIG, seed=7, run=run(overwrite=True))
+    assert record(output, forced)["finished_manifest"] is None
+    assert record(output, dataclasses.replace(forced, seed=0))["finished_manifest"] is None
+
+
+def test_the_last_finished_state_is_handed_on_from_run_to_run(output: LocalStore) -> None:
+    assert record(output)["finished_manifest"] is None
+    written(output)
+    assert record(output)["finished_manifest"] is None  # it never finished
+    written(output, status="finished")
+    assert record(output)["finished_manifest"] == ["manifest/1.parquet"]
+    write_run(output, record(output) | {"manifest": ["manifest/2.parquet"]})  # and is killed
+    assert record(output)["finished_manifest"] == ["manifest/1.parquet"]
+
+
+def test_a_run_of_before_these_records_is_refused_not_mixed(output: LocalStore) -> None:
+    write_run(output, {"configuration": {}, "status": "finished", "manifest": []})
+    with pytest.raises(UserError, match="--overwrite"):
+        record(output)
