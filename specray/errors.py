@@ -66,4 +66,5 @@ def unforeseen(error: Exception, stage: Stage) -> ImageError:
     """An exception that no one typed, as the error of the one image that raised it."""
     code = ErrorCode.OUT_OF_MEMORY if isinstance(error, MemoryError) else ErrorCode.INTERNAL
     text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = text.encode("utf-8", "replace").decode()  # names of files may be no Unicode
     return ImageError(code, stage, text[:500])

@@ -21,6 +21,9 @@ from specray.tables.rows import Row, error_row, segment_row
 _WORKSPACE_BYTES = 8 * 2**30
 """Room on a GPU for the affinity matrices of one batch."""
 
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "_STATUS_ALLOC_FAILED")
+"""What torch on a CPU, and cuBLAS and cuSOLVER, say when there is no memory."""
+
 
 class Engine:
     """Features, spectrum and masks of images, in batches of equal size.
@@ -208,9 +211,9 @@ def _not_finite(image: Prepared) -> Row:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether memory ran out; the CPU allocator of torch raises no class of its own."""
+    """Tell whether memory ran out; not every allocator has a class of its own for that."""
     named = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return named or "DefaultCPUAllocator" in str(error)
+    return named or any(sign in str(error) for sign in _OUT_OF_MEMORY)
 
 
 def _failed(image: Prepared, error: Exception) -> Row:

@@ -45,7 +45,7 @@ def check_errors(counts: ShardCounts, rate: float) -> None:
     UserError
         There are more; the message names the codes and the ways out.
     """
-    if counts.errors <= rate * counts.images:
+    if not counts.errors or counts.errors / counts.images <= rate:  # a product would be rounded
         return
     codes = sorted(counts.codes.items(), key=lambda item: (-item[1], item[0]))
     listed = ", ".join(f"{count} {code}" for code, count in codes)

@@ -93,16 +93,16 @@ class _Child(Generic[T, R]):
     """A process that applies a function; it ends with its parent, whose pipe it reads."""
 
     def __init__(self, make: Callable[[], Callable[[T], R]]) -> None:
-        self._pipe, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_serve, args=(make, theirs), daemon=True)
-        self._process.start()
+        try:
+            self._pipe, theirs = _SPAWN.Pipe()
+            self._process = _SPAWN.Process(target=_serve, args=(make, theirs), daemon=True)
+            self._process.start()
+        except OSError as error:
+            raise _cannot_start(str(error.strerror)) from None
         theirs.close()
         if isinstance(ready := self._receive(SECONDS), Died):
             self.close()
-            raise UserError(
-                f"a worker cannot start a process of its own ({ready.reason}); if the machine is "
-                "short of memory, lower --num-workers; the same command continues"
-            )
+            raise _cannot_start(ready.reason)
 
     def apply(self, item: T, seconds: float) -> R | Died:
         with suppress(OSError):  # it died before; receiving says of what
@@ -120,7 +120,7 @@ class _Child(Generic[T, R]):
             if not self._pipe.poll(seconds):
                 return Died(f"no result after {seconds:g} seconds")
             return self._pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # also in the middle of a result
             self._process.join()
             return Died(_describe(self._process.exitcode or 0))
 
@@ -132,7 +132,8 @@ def _serve(make: Callable[[], Callable[[T], R]], pipe: Connection) -> None:
     with suppress(EOFError, BrokenPipeError):  # the parent is gone, or has no more
         while True:
             item = pipe.recv()
-            with deadline():  # should the parent be killed while this one is stuck
+            # should the parent be killed while this one is stuck; a parent that lives is sooner
+            with deadline(2 * SECONDS):
                 result = work(item)
             pipe.send(result)
 
@@ -143,6 +144,13 @@ def _limit_memory() -> None:
         fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         half = int(fields["MemAvailable"].split()[0]) * 1024 // 2
         resource.setrlimit(resource.RLIMIT_DATA, (half, half))
+
+
+def _cannot_start(reason: str) -> UserError:
+    return UserError(
+        f"a worker cannot start a process of its own ({reason}); if the machine is short of memory,"
+        " lower --num-workers; the same command continues"
+    )
 
 
 def _describe(exitcode: int) -> str:

@@ -6,7 +6,6 @@ import dataclasses
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from itertools import chain
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from specray.errors import ErrorCode, UserError
+from specray.pipelines.record import finished_manifest
 from specray.sources import (
     Change,
     Entry,
@@ -35,7 +35,7 @@ from specray.tables.run import read_run, write_run
 from specray.tables.shards import Shard, plan_shards
 
 CHANGES: Final = "changes.parquet"
-"""What became of the input since the last finished run: ``key`` and ``change``."""
+"""What became of the input when it last changed between finished runs: ``key``, ``change``."""
 
 _CHANGES: Final = pa.schema([("key", pa.string()), ("change", pa.string())])
 
@@ -58,7 +58,7 @@ class Output:
         self._committed = committed_shards(store, self.shards)
         self.changes: dict[str, int] = {}
 
-    @cached_property
+    @property
     def stale(self) -> list[str]:
         """Files of shards that this run does not want."""
         return sorted(list_shards(self._store).keys() - {shard.name for shard in self.shards})
@@ -66,15 +66,24 @@ class Output:
     def clear(self) -> None:
         """Drop every shard. The record goes first: without their run they are not read."""
         write_run(self._store, self._record)
-        drop(self._store, list_shards(self._store))
+        drop(self._store, [*list_shards(self._store), CHANGES])
         self._committed = {}
-        del self.stale
 
     def begin(self) -> None:
-        """Claim the output, clear away what dead processes left, and compare the input."""
+        """Compare the input, claim the output, and clear away what dead processes left.
+
+        Raises
+        ------
+        UserError
+            Another run has ended since this one was planned, and has removed its manifest.
+        """
+        self._check_still_planned()
+        # before the claim, which nobody can take back: all that it names is there
+        changes = self._compare_input()
         write_run(self._store, self._record)
+        if changes is not None:
+            self._publish(changes)
         self._store.remove_temporaries()
-        self._compare_input()
 
     def missing(self, retry: Sequence[ErrorCode]) -> list[Shard]:
         """What there is to do: shards that are not committed, and error rows to do again."""
@@ -124,17 +133,35 @@ class Output:
         rows = read_shard(self._store, shard.name, ["key", "error"])
         return frozenset() if rows is None else keys_with(rows, retry)
 
-    def _compare_input(self) -> None:
-        before = self._record["finished_manifest"]
-        if before is None or before == self._record["manifest"]:
-            return
-        found = compare(self._entries(before), self._entries(self._record["manifest"]))
-        rows = [{"key": key, "change": str(change)} for key, change in found]
+    def _check_still_planned(self) -> None:
+        """Claim nothing that a run which ended since has removed: all later ones would fail."""
+        now = read_run(self._store)
+        there = list_parts(self._store)
+        other = now is not None and now.get("fingerprint") != self._record["fingerprint"]
+        if other or not there.issuperset(self._record["manifest"]):
+            raise UserError(
+                f"another run has ended on {self._store.uri} while this one listed its images; run "
+                "the same command again"
+            )
+        before = finished_manifest(now)
+        if before is not None and not there.issuperset(before):
+            before = None
+        self._record["finished_manifest"] = before
+
+    def _compare_input(self) -> list[tuple[str, Change]] | None:
+        """What changed since the last finished run; None if there is none, or nothing did."""
+        before, now = self._record["finished_manifest"], self._record["manifest"]
+        if before is None or before == now:
+            return None
+        return list(compare(self._entries(before), self._entries(now)))
+
+    def _publish(self, changes: list[tuple[str, Change]]) -> None:
+        rows = [{"key": key, "change": str(change)} for key, change in changes]
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, schema=_CHANGES), buffer, compression="zstd")
         self._store.write(CHANGES, buffer.getvalue())
-        counts = Counter(row["change"] for row in rows)
-        self.changes = {str(change): counts[str(change)] for change in Change}
+        counts = Counter(change for _, change in changes)
+        self.changes = {str(change): counts[change] for change in Change}
 
     def _entries(self, manifest: Sequence[str]) -> Iterator[Entry]:
         return chain.from_iterable(map(entries_of, read_manifest(self._store, manifest)))

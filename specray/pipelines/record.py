@@ -42,7 +42,7 @@ def new_record(
         "job": "segment",
         "schema_version": SCHEMA_VERSION,
         "fingerprint": fingerprint,
-        "finished_manifest": _finished_manifest(earlier),
+        "finished_manifest": finished_manifest(earlier),
         "decisive": decisive,
         "configuration": dataclasses.asdict(config),
         "weights": {"source": weights.source, "sha256": weights.sha256},
@@ -50,7 +50,8 @@ def new_record(
     }
 
 
-def _finished_manifest(earlier: dict[str, Any] | None) -> list[str] | None:
+def finished_manifest(earlier: dict[str, Any] | None) -> list[str] | None:
+    """The manifest of the last finished run, as the record that is there hands it on."""
     if earlier is None:
         return None
     name = "manifest" if earlier.get("status") == "finished" else "finished_manifest"

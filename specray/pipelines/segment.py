@@ -82,9 +82,9 @@ def _begin(config: SegmentConfig, output: Output) -> list[Shard]:
     """Claim the output, and tell what there is to do; returns the shards."""
     if config.run.overwrite:
         output.clear()
-    elif output.stale and config.images.limit is not None:
+    elif config.images.limit is not None and (stale := output.stale):
         raise UserError(
-            f"{config.output} holds {len(output.stale)} shards of other images than --limit "
+            f"{config.output} holds {len(stale)} shards of other images than --limit "
             f"{config.images.limit} leaves; choose another --output, or pass --overwrite to drop "
             "them"
         )

@@ -24,7 +24,6 @@ HOSTILE_BYTES: Final = (
     AttributeError,
     EOFError,
     LookupError,
-    MemoryError,
     NameError,
     OSError,
     RuntimeError,
@@ -37,8 +36,7 @@ HOSTILE_BYTES: Final = (
 """What Pillow raises on damaged bytes. The list is wide because its parsers let through whatever
 their first wrong assumption happens to raise, and because nothing that one image contains may
 stop a run over millions. RuntimeError includes RecursionError, LookupError includes KeyError and
-IndexError, ArithmeticError includes OverflowError and ZeroDivisionError. A budget is checked
-before pixels are decoded, so that MemoryError too speaks of the image and not of the machine."""
+IndexError, ArithmeticError includes OverflowError and ZeroDivisionError."""
 
 _MAGIC: Final = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -111,8 +109,8 @@ def decode(data: bytes, *, max_pixels: int, short_side: int | None = None) -> De
     Raises
     ------
     ImageError
-        ``empty``, ``not_an_image``, ``corrupt`` or ``too_many_pixels``, at stage ``decode``.
-        Nothing else is raised, whatever the bytes.
+        ``empty``, ``not_an_image``, ``corrupt``, ``too_many_pixels`` or, which is the fault of the
+        machine, ``out_of_memory``, at stage ``decode``. Nothing else is raised, whatever the bytes.
     """
     with _faults_as_image_errors(), _open(data) as image:
         width, height = image.size
@@ -175,6 +173,8 @@ def _faults_as_image_errors() -> Iterator[None]:
             raise _error(ErrorCode.TOO_MANY_PIXELS, str(error)) from None
         except UnidentifiedImageError:
             raise _error(ErrorCode.CORRUPT, "the header is damaged") from None
+        except MemoryError as error:  # the budget held, so the bytes are not to blame
+            raise _error(ErrorCode.OUT_OF_MEMORY, f"MemoryError: {error}"[:200]) from None
         except HOSTILE_BYTES as error:
             # without addresses of objects: equal bytes give equal rows
             text = re.sub(r" at 0x[0-9a-f]+", "", str(error)).strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import re
 from collections.abc import Iterable
@@ -24,6 +25,13 @@ _NAME: Final = re.compile(rf"{FOLDER}[0-9a-f]{{32}}\.parquet")
 _SHARD: Final = b"specray.shard"
 _COUNTS: Final = b"specray.counts"
 
+_SEAL: Final = re.compile(rb"specray-seal:(\d{20}):([0-9a-f]{64}):([0-9a-f]{64})")
+"""In the footer: bytes of the pages, their SHA-256, and that of the footer without this last one.
+It is checked before Parquet looks at a byte: a damaged footer can end the process that parses
+it, or give other rows."""
+
+_UNSEALED: Final = b"specray-seal:" + b":".join([b"0" * 20, b"0" * 64, b"0" * 64])
+
 _TAIL: Final = 64 * 2**10
 """Bytes at the end of a file that hold its footer, almost always: one request per file."""
 
@@ -38,11 +46,11 @@ def commit_shard(store: Store, name: str, rows: pa.Table) -> ShardCounts:
     rows, and a file that was put there by other means is not taken for a shard.
     """
     counts = count_rows(rows)
-    footer = {_SHARD: name.encode(), _COUNTS: counts.to_json().encode()}
+    footer = {_SHARD: name.encode(), _COUNTS: counts.to_json().encode(), b"specray.seal": _UNSEALED}
     schema = SEGMENTS.with_metadata(SEGMENTS.metadata | footer)
     buffer = io.BytesIO()
-    pq.write_table(rows.cast(schema), buffer, compression="zstd", write_page_checksum=True)
-    store.write(name, buffer.getvalue())
+    pq.write_table(rows.cast(schema), buffer, compression="zstd")
+    store.write(name, _sealed(buffer.getvalue()))
     return dataclasses.replace(counts, bytes=buffer.tell())
 
 
@@ -74,7 +82,7 @@ def read_shard(store: Store, name: str, columns: Iterable[str] | None = None) ->
     Raises
     ------
     UserError
-        The store does not deliver it, or its pages do not match their checksums.
+        The store does not deliver it, or its pages do not match their checksum.
     """
     try:
         data = store.read(name).data
@@ -84,14 +92,14 @@ def read_shard(store: Store, name: str, columns: Iterable[str] | None = None) ->
         raise UserError(f"cannot read {name} in {store.uri}: {error.message}") from None
     if _counts_in(data, name, len(data)) is None:
         return None
-    names = None if columns is None else list(columns)
-    try:
-        rows = pq.read_table(io.BytesIO(data), columns=names, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
+    pages = len(data) - _footer_bytes(data)
+    seal = _seal_of(data[pages:])
+    if seal is None or seal[2].decode() != hashlib.sha256(data[:pages]).hexdigest():
         raise UserError(
-            f"{name} in {store.uri} is damaged ({error}); delete it and run the same specray "
-            "segment command again, which does it anew"
-        ) from None
+            f"{name} in {store.uri} is damaged; delete it and run the same specray segment command"
+            " again, which does it anew"
+        )
+    rows = pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
     return rows.replace_schema_metadata(SEGMENTS.metadata)
 
 
@@ -123,28 +131,39 @@ def _counts(store: Store, name: str, size: int) -> ShardCounts | None:
 
 def _counts_in(tail: bytes, name: str, size: int) -> ShardCounts | None:
     """As `_counts`, from the last bytes of a file of `size` bytes."""
-    try:
-        footer = pq.read_metadata(io.BytesIO(tail))
-        found = footer.metadata or {}
-        if found.get(_SHARD) != name.encode() or _data_end(footer) + _footer_bytes(tail) > size:
-            return None
-        return dataclasses.replace(ShardCounts.from_json(found[_COUNTS].decode()), bytes=size)
-    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
+    footer = tail[-_footer_bytes(tail) :]
+    seal = _seal_of(footer)
+    if seal is None or int(seal[1]) + len(footer) != size:
         return None
+    found = pq.read_metadata(io.BytesIO(tail)).metadata
+    if found[_SHARD] != name.encode():
+        return None
+    return dataclasses.replace(ShardCounts.from_json(found[_COUNTS].decode()), bytes=size)
+
+
+def _sealed(data: bytes) -> bytes:
+    """Fill in the seal of a file."""
+    end = len(data) - _footer_bytes(data)
+    pages, footer = data[:end], data[end:]
+    place = footer.rindex(_UNSEALED)
+    filled = f"specray-seal:{end:020}:{hashlib.sha256(pages).hexdigest()}:".encode()
+    footer = footer[:place] + filled + footer[place + len(filled) :]
+    digest = hashlib.sha256(footer).hexdigest().encode()
+    place += len(filled)
+    return pages + footer[:place] + digest + footer[place + len(digest) :]
+
+
+def _seal_of(footer: bytes) -> re.Match[bytes] | None:
+    """The seal of a footer; None if there is none, or it is broken."""
+    seals = list(_SEAL.finditer(footer))
+    if not seals:
+        return None
+    seal = seals[-1]  # the statistics before it quote keys, which may look like one
+    start, end = seal.span(3)
+    blank = footer[:start] + b"0" * (end - start) + footer[end:]
+    return seal if hashlib.sha256(blank).hexdigest().encode() == seal[3] else None
 
 
 def _footer_bytes(tail: bytes) -> int:
     """Length of a Parquet footer, its own length and magic bytes included."""
     return int.from_bytes(tail[-8:-4], "little") + 8
-
-
-def _data_end(footer: pq.FileMetaData) -> int:
-    """Where the pages end, as the footer has it: a file that lost its beginning is shorter."""
-    ends = [0]
-    for i in range(footer.num_row_groups):
-        group = footer.row_group(i)
-        for j in range(group.num_columns):
-            column = group.column(j)
-            start = column.dictionary_page_offset or column.data_page_offset
-            ends.append(start + column.total_compressed_size)
-    return max(ends)

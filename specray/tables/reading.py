@@ -66,16 +66,15 @@ def read_segments(store: Store, columns: Iterable[str] | None = None) -> Iterato
     if run is None:
         return
     names = None if columns is None else list(columns)
-    finished = run.get("status") == "finished"
-    manifest = run["manifest"] if finished else run.get("finished_manifest") or run["manifest"]
+    finished = run["manifest"] if run.get("status") == "finished" else run.get("finished_manifest")
     absent = 0
-    for shard in plan_shards(store, manifest, run["fingerprint"]):
+    for shard in plan_shards(store, finished or run["manifest"], run["fingerprint"]):
         rows = read_shard(store, shard.name, names)
-        if rows is None:
+        if rows is None or rows.num_rows != shard.rows:
             absent += 1
         else:
             yield rows
-    if absent and finished:
+    if absent and finished:  # a first run that is under way has not promised them
         logger.warning(
             "%s: %d shards are missing or torn; run the same specray segment command again, which "
             "does them anew",

@@ -43,7 +43,8 @@ class Running:
         code = self.process.wait(seconds)
         text = self.log.read_text()
         assert code == 0, text[-4000:]
-        result: dict[str, Any] = json.loads(self.log.with_suffix(".out").read_text())
+        last = self.log.with_suffix(".out").read_text().splitlines()[-1]
+        result: dict[str, Any] = json.loads(last)  # before it, Ray may report deaths
         return result
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 120) -> bool:

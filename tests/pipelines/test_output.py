@@ -176,6 +176,7 @@ def test_finishing_removes_what_is_superseded_and_nothing_of_others(store: Local
 
 
 def test_finishing_publishes_the_result(store: LocalStore) -> None:
+    run(store, numbered(0, 2))
     run(store, numbered(0, 3))
     record = read_run(store) or {}
     assert record["status"] == "finished"

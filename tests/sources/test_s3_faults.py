@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -18,6 +20,8 @@ from specray.errors import ErrorCode, ImageError, UserError
 from specray.sources import S3Store, open_store
 from specray.sources.stores import s3
 from tests.sources.scripted_s3 import Answer, failure, scripted_s3
+
+EARNEST = {name: getattr(s3, name) for name in ("ATTEMPTS", "PATIENCE", "BACKOFF")}
 
 
 @pytest.fixture(autouse=True)
@@ -210,6 +214,51 @@ def test_an_endpoint_that_nobody_serves_stops_the_job() -> None:
             with pytest.raises(UserError, match="--endpoint") as caught:
                 use()
             assert_one_line_without_secret(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "use"),
+    [
+        ("http://127.0.0.1:{port}", lambda store: store.read("a")),
+        ("http://no-such-host.invalid", lambda store: next(store.list())),
+    ],
+)
+def test_in_earnest_an_endpoint_that_never_answered_is_given_up_within_seconds(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, use: Callable[[S3Store], object]
+) -> None:
+    for name, value in EARNEST.items():
+        monkeypatch.setattr(s3, name, value)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        store = S3Store("bucket", "", endpoint.format(port=taken.getsockname()[1]))
+        start = time.monotonic()
+        with pytest.raises(UserError, match="check --endpoint") as caught:
+            use(store)
+        assert time.monotonic() - start < 15
+        assert_one_line_without_secret(caught.value)
+
+
+# both with the end of the connection, which would outlive the server
+@pytest.mark.parametrize("first", [Answer(200, b"x", 1), replace(failure(503, "SlowDown"), sent=9)])
+def test_a_store_that_has_answered_is_waited_for_also_by_other_processes(
+    monkeypatch: pytest.MonkeyPatch, first: Answer
+) -> None:
+    later = Answer(200, b"x", 1)
+    with scripted_s3(lambda number, path: later if number else first) as endpoint:
+        store = S3Store("bucket", "", endpoint)
+        store.read("a")
+    arrived: S3Store = pickle.loads(pickle.dumps(store))
+    monkeypatch.setattr(s3, "PATIENCE", 1.0)
+    monkeypatch.setattr(s3, "FIRST_PATIENCE", 0.0)
+    for known in (store, arrived):  # nobody listens there any more
+        start = time.monotonic()
+        with pytest.raises(UserError, match="check --endpoint"):
+            known.read("a")
+        assert time.monotonic() - start > 1.0
+    start = time.monotonic()
+    with pytest.raises(UserError, match="check --endpoint"):
+        S3Store("bucket", "", endpoint).read("a")
+    assert time.monotonic() - start < 1.0
 
 
 @pytest.mark.timeout(60)

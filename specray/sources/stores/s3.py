@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 
@@ -36,6 +36,7 @@ from specray.sources.stores.s3_errors import (
     NO_SUCH_RANGE,
     error_code,
     is_transient,
+    is_unreachable,
     read_error,
     user_error,
 )
@@ -47,6 +48,9 @@ logger = logging.getLogger(__name__)
 PATIENCE: Final = 150.0
 """Seconds for which a call that fails for a passing reason is repeated. At half of all calls
 failing that makes some 40 tries, so that a store that only throttles never fails one."""
+
+FIRST_PATIENCE: Final = 2.0
+"""The same for a store that cannot be reached and never was: who mistyped an endpoint is told."""
 
 ATTEMPTS: Final = 8
 """Tries that a call has at least, also where each of them waits for a time-out."""
@@ -72,6 +76,13 @@ MAX_PUT_BYTES: Final = 5 * 2**30
 MAX_KEY_BYTES: Final = 1024
 
 
+@dataclass
+class _Contact:
+    """Whether a store was ever reached; what a driver knows, its workers know with the store."""
+
+    made: bool = False
+
+
 @dataclass(frozen=True)
 class S3Store:
     """A bucket or a prefix of one; see `Store` for the methods.
@@ -79,7 +90,8 @@ class S3Store:
     Credentials and region come from the environment of each process, in the order of boto3:
     variables, profile, role. Failures that may pass are retried for `PATIENCE` seconds with
     exponential backoff and full jitter; botocore's own retries are off, because they neither
-    see a body that breaks off nor last through an outage.
+    see a body that breaks off nor last through an outage. Only a store that was never reached, by
+    this object or the one that it was pickled from, is given up after `FIRST_PATIENCE` seconds.
 
     A key is only a name: ``../a``, ``/a`` and ``a//b`` are sent to the store as they are.
 
@@ -96,6 +108,7 @@ class S3Store:
     bucket: str
     prefix: str = ""
     endpoint: str | None = None
+    _contact: _Contact = field(default_factory=_Contact, init=False, repr=False, compare=False)
 
     @property
     def uri(self) -> str:
@@ -219,14 +232,19 @@ class S3Store:
 
     def _retrying(self, call: Callable[[], T], patient: bool = True) -> T:
         """Repeat a call that failed for a passing reason, with exponential backoff."""
-        attempts, seconds = (ATTEMPTS, PATIENCE) if patient else (PROBES, 0.0)
         start = time.monotonic()
         attempt = 0
         while True:
             attempt += 1
             try:
-                return call()
+                answer = call()
+                self._contact.made = True
+                return answer
             except FAILURES as error:
+                self._contact.made |= not is_unreachable(error)
+                attempts, seconds = (ATTEMPTS, PATIENCE) if patient else (PROBES, 0.0)
+                if not self._contact.made:
+                    attempts, seconds = PROBES, min(seconds, FIRST_PATIENCE)
                 spent = attempt >= attempts and time.monotonic() - start >= seconds
                 if spent or not is_transient(error):
                     raise

@@ -74,6 +74,11 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, _BROKEN)
 
 
+def is_unreachable(error: Exception) -> bool:
+    """Tell whether nobody was there to answer: refused, not resolved, no way to get there."""
+    return isinstance(error, _UNREACHABLE)
+
+
 def error_code(error: Exception) -> str:
     """Return the code of S3, or the kind of an error that is none of its answers."""
     if isinstance(error, aws.ClientError):

@@ -1,0 +1,133 @@
+"""Kill anything, at any moment, and type the same command again: the rows of a calm run.
+
+`SPECRAY_FAULT_SCHEDULES` is the number of schedules (default 8: each kind twice),
+`SPECRAY_FAULT_IMAGES` scales the input of other fault tests. To run them on a cluster of your own,
+see the README.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+
+from tests.faults.cluster import SmallCluster, small_cluster
+from tests.faults.command import Running, assert_same, run, segment, shards
+from tests.faults.proxy import Proxy, faulty_s3
+from tests.pipelines.photographs import write_photographs
+
+SCHEDULES = int(os.environ.get("SPECRAY_FAULT_SCHEDULES", "8"))
+IMAGES = 240
+SHARD, BATCH = 32, 2  # as many batches to a shard as by default
+WORKERS = 2
+KINDS = ("worker", "actor", "node", "driver")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@dataclass
+class Place:
+    """Where the schedules run: an input that counts its reads, and what must come out."""
+
+    cluster: SmallCluster
+    proxy: Proxy
+    bucket: str
+    options: tuple[str, ...]
+    calm: Path
+    calm_seconds: float
+    keys: list[str]
+
+    @property
+    def source(self) -> str:
+        return f"s3://{self.bucket}/in"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"RAY_ADDRESS": self.cluster.address}
+
+    def reads(self) -> int:
+        """Objects of the input that were fetched so far."""
+        return sum(n for key, n in self.proxy.gets.items() if key.startswith(f"{self.bucket}/in/"))
+
+
+@pytest.fixture(scope="module")
+def place(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("kills")
+    keys = write_photographs(folder / "in", IMAGES)
+    client = boto3.client("s3", endpoint_url=s3_server)
+    client.create_bucket(Bucket="kills")
+    for key in keys:
+        client.put_object(Bucket="kills", Key=f"in/{key}", Body=(folder / "in" / key).read_bytes())
+    with faulty_s3(s3_server, seed=0, rate=0) as proxy, small_cluster() as cluster:
+        options: tuple[str, ...] = ("--shard-size", str(SHARD), "--batch-size", str(BATCH))
+        options += ("--num-workers", str(WORKERS))
+        options += ("--endpoint", proxy.url)
+        place = Place(cluster, proxy, "kills", options, folder / "calm", 0, keys)
+        start = time.monotonic()
+        result = run(place.source, place.calm, *options, environment=place.environment)
+        place.calm_seconds = time.monotonic() - start
+        assert (result["images"], result["errors"], result["repeated_images"]) == (IMAGES, 0, 0)
+        assert place.reads() == IMAGES
+        yield place
+
+
+def strike(kind: str, rng: random.Random, place: Place, running: Running) -> int:
+    """Kill something; returns how many processes died of it."""
+    if kind == "driver":
+        running.process.kill()
+        return 1 + WORKERS  # Ray ends what worked for it
+    return {
+        "worker": place.cluster.kill_worker,
+        "actor": place.cluster.kill_actor,
+        "node": place.cluster.remove_node,
+    }[kind](rng)
+
+
+@pytest.mark.parametrize("seed", range(SCHEDULES))
+def test_killed_at_random_the_rows_are_those_of_a_calm_run(
+    place: Place, tmp_path: Path, seed: int
+) -> None:
+    kind = KINDS[seed % len(KINDS)]
+    rng = random.Random(seed)
+    place.cluster.mend()
+    total, before = len(shards(place.calm)), place.reads()
+    # when to strike: at so many shards, a moment later
+    strikes = sorted(rng.sample(range(total), 1 if kind == "node" else 2))
+    dead, start = 0, time.monotonic()
+    while True:
+        with segment(
+            place.source, tmp_path, *place.options, environment=place.environment
+        ) as running:
+            while strikes and running.wait_for(lambda: len(shards(tmp_path)) >= strikes[0]):
+                time.sleep(rng.uniform(0, 0.3))
+                strikes.pop(0)
+                dead += strike(kind, rng, place, running)
+                if kind == "driver":
+                    break
+            if running.process.wait(300) != -9:
+                result = running.finish()
+                break
+    seconds = time.monotonic() - start
+    repeated = place.reads() - before - IMAGES
+    print(
+        json.dumps(
+            {
+                "seed": seed,
+                "kind": kind,
+                "processes_killed": dead,
+                "images_repeated": repeated,
+                "seconds": round(seconds, 1),
+                "calm_seconds": round(place.calm_seconds, 1),
+            }
+        )
+    )
+    assert_same(tmp_path, place.calm, place.keys)
+    assert (result["images"], result["errors"]) == (IMAGES, 0)
+    assert repeated <= SHARD * dead
