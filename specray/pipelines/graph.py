@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
 from specray.errors import UserError
@@ -80,6 +82,10 @@ class StreamingPass:
                             limit.add(counts)
                 except ClusterShrank:
                     plan = self._plan(missing, None)
+                    print(
+                        f"the cluster has become smaller; going on with {plan.actors} workers",
+                        file=sys.stderr,
+                    )
                 missing = [shard for shard in missing if shard.name not in committed]
         return sum(committed.values(), ShardCounts()), ray.get(tally.summary.remote(total))
 
@@ -104,6 +110,11 @@ class StreamingPass:
         try:
             for receipt in graph.iter_rows():
                 yield receipt["name"], ShardCounts.from_json(receipt["counts"])
+        except ExecutionTimeoutError as error:
+            raise UserError(
+                f"nothing has moved for a long time ({str(error).splitlines()[0]}): look at the "
+                "state of the cluster; what is done stays, the same command continues"
+            ) from None
         except RayError as error:
             raise _user_error_in(error) or error from None
 

@@ -56,10 +56,12 @@ class _Tally:
 
     def summary(self, committed: int) -> dict[str, Any]:
         """What the run record says of the work itself, for so many images committed."""
+        repeated = self._started - committed
         return {
             "images_per_second": self._rate(),
-            # segmented again, because a process died before they were committed
-            "repeated_images": self._started - committed,
+            # segmented again, because a process died before they were committed; null if the one
+            # that died was this
+            "repeated_images": repeated if repeated >= 0 else None,
             # too large for the memory of the accelerator, taken by the CPU
             "cpu_fallbacks": self._fallbacks,
         }

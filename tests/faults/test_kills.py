@@ -1,8 +1,7 @@
 """Kill anything, at any moment, and type the same command again: the rows of a calm run.
 
-`SPECRAY_FAULT_SCHEDULES` is the number of schedules (default 8: each kind twice),
-`SPECRAY_FAULT_IMAGES` scales the input of other fault tests. To run them on a cluster of your own,
-see the README.
+`SPECRAY_FAULT_SCHEDULES` is the number of schedules (default 4: each kind once). On a cluster of
+your own, `python -m tests.faults.chaos` kills while a job of yours runs.
 """
 
 from __future__ import annotations
@@ -10,20 +9,24 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
+import psutil
 import pytest
 
 from tests.faults.cluster import SmallCluster, small_cluster
 from tests.faults.command import Running, assert_same, run, segment, shards
+from tests.faults.compare import difference
 from tests.faults.proxy import Proxy, faulty_s3
 from tests.pipelines.photographs import write_photographs
 
-SCHEDULES = int(os.environ.get("SPECRAY_FAULT_SCHEDULES", "8"))
+SCHEDULES = int(os.environ.get("SPECRAY_FAULT_SCHEDULES", "4"))
 IMAGES = 240
 SHARD, BATCH = 32, 2  # as many batches to a shard as by default
 WORKERS = 2
@@ -131,3 +134,21 @@ def test_killed_at_random_the_rows_are_those_of_a_calm_run(
     assert_same(tmp_path, place.calm, place.keys)
     assert (result["images"], result["errors"]) == (IMAGES, 0)
     assert repeated <= SHARD * dead
+
+
+def test_chaos_from_beside_changes_nothing(place: Place, tmp_path: Path) -> None:
+    place.cluster.mend()
+    with (
+        segment(place.source, tmp_path, *place.options, environment=place.environment) as running,
+        psutil.Popen(
+            [sys.executable, "-m", "tests.faults.chaos", "--seed", "7", "--every", "3"],
+            env=os.environ | place.environment,
+            stdout=subprocess.PIPE,
+        ) as chaos,
+    ):
+        result = running.finish()
+        chaos.kill()
+        strikes = [json.loads(line) for line in chaos.stdout]
+    assert any(strike["process"] for strike in strikes)
+    assert result["images"] == IMAGES
+    assert difference(str(place.calm), str(tmp_path)) is None

@@ -193,6 +193,8 @@ def test_a_run_whose_output_another_took_over_refuses_to_finish_and_removes_noth
     work(store, mine, numbered(0, 20), [])
     images = numbered(10, 30) if what == "images" else numbered(0, 20)
     other = planned(store, images, "beef" * 16 if what == "settings" else FINGERPRINT)
+    if what == "settings":
+        other.clear()  # --overwrite: without it they are refused
     other.begin()
     work(store, other, images, [])
     before, record = files(store), read_run(store)

@@ -1,0 +1,126 @@
+"""Several runs on one output: they share the work or one gives way, and no row is there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from specray.backbones import BackboneConfig
+from specray.errors import UserError
+from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
+from specray.pipelines.graph import StreamingPass
+from specray.pipelines.segment import run_segment
+from specray.tables import read
+from specray.tables.counts import ShardCounts
+from tests.faults.command import assert_same, segment, shards
+from tests.pipelines.photographs import write_photographs
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+COUNT = 48
+
+
+def in_process(source: Path, output: Path, keys: Path | None = None) -> dict[str, Any]:
+    """What the command of `segment` does, in this process."""
+    small: dict[str, Any] = {"shard_size": 8, "batch_size": 4, "num_workers": 1}
+    features = BackboneConfig(backbone="descriptor")
+    images = ImageConfig(keys=None if keys is None else str(keys))
+    return run_segment(
+        SegmentConfig(
+            str(source), str(output), images=images, features=features, run=RunConfig(**small)
+        )
+    )
+
+
+def key_list(folder: Path, name: str, keys: list[str]) -> Path:
+    file = folder / name
+    file.write_text("\n".join(keys))
+    return file
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    write_photographs(folder, COUNT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calm(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("calm")
+    in_process(photographs, output)
+    return output
+
+
+@pytest.mark.slow
+def test_the_same_command_twice_at_once_and_again_gives_the_files_of_one(
+    photographs: Path, calm: Path, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        both = [stack.enter_context(segment(photographs, tmp_path)) for _ in range(2)]
+        results = [running.finish() for running in both]
+    assert [result["images"] for result in results] == [COUNT, COUNT]
+    assert_same(tmp_path, calm)
+    before = {path: path.stat() for path in (tmp_path / "shards").iterdir()}
+    assert in_process(photographs, tmp_path)["new_images"] == 0
+    assert {path: path.stat() for path in (tmp_path / "shards").iterdir()} == before
+
+
+@pytest.mark.slow
+def test_of_two_commands_with_other_images_one_gives_way_and_the_other_is_whole(
+    photographs: Path, calm: Path, tmp_path: Path
+) -> None:
+    keys = read(str(calm))["key"].to_pylist()
+    lists = [
+        key_list(tmp_path, "first.txt", keys[: COUNT // 2]),
+        key_list(tmp_path, "second.txt", keys[COUNT // 3 :]),
+    ]
+    output = tmp_path / "out"
+    with ExitStack() as stack:
+        both = [
+            stack.enter_context(segment(photographs, output, "--keys", str(file))) for file in lists
+        ]
+        codes = [running.process.wait(240) for running in both]
+        logs = [running.log.read_text() for running in both]
+    assert sorted(codes) == [0, 2], logs
+    assert "another run" in logs[codes.index(2)].splitlines()[-1]
+    winner = lists[codes.index(0)]
+    in_process(photographs, tmp_path / "anew", winner)
+    assert read(str(output)).equals(read(str(tmp_path / "anew")))
+    in_process(photographs, output, winner)
+    assert_same(output, tmp_path / "anew")
+
+
+def test_a_run_that_is_overtaken_gives_way_and_what_its_tasks_wrote_late_is_never_read(
+    photographs: Path, calm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tasks of the first run go on while the second begins and ends: they are zombies."""
+    keys = read(str(calm))["key"].to_pylist()
+    second = key_list(tmp_path, "second.txt", keys[COUNT // 3 :])
+    output, anew = tmp_path / "out", tmp_path / "anew"
+    in_process(photographs, anew, second)
+    receipts = StreamingPass._receipts
+
+    def overtaken(first: StreamingPass, *args: Any) -> Iterator[tuple[str, ShardCounts]]:
+        found = receipts(first, *args)
+        yield next(found)
+        with monkeypatch.context() as patch:
+            patch.setattr(StreamingPass, "_receipts", receipts)
+            in_process(photographs, output, second)
+        yield from found
+
+    monkeypatch.setattr(StreamingPass, "_receipts", overtaken)
+    with pytest.raises(UserError, match="another run"):
+        in_process(photographs, output)
+    monkeypatch.undo()
+    assert read(str(output)).equals(read(str(anew)))
+
+    zombie = next(iter(shards(calm).keys() - shards(anew).keys()))
+    (output / "shards" / zombie).write_bytes((calm / "shards" / zombie).read_bytes())
+    assert read(str(output)).equals(read(str(anew)))
+    assert in_process(photographs, output, second)["new_images"] == 0
+    assert_same(output, anew)

@@ -1,0 +1,253 @@
+"""Runs over an input that changes: what did not change is not done again, what is gone is gone."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from specray.backbones import BackboneConfig
+from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
+from specray.pipelines.graph import StreamingPass
+from specray.pipelines.segment import run_segment
+from specray.tables import read
+from specray.tables.counts import ShardCounts
+from tests.faults.command import assert_same
+from tests.pipelines.photographs import encode, photograph, write_photographs
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+COUNT = 48
+EXPECTED_CHANGES = {"a/047.jpg": "added", "a/016.jpg": "changed", "b/021.jpg": "removed"}
+
+
+def configuration(source: Path, output: Path, images: ImageConfig, **run: Any) -> SegmentConfig:
+    small: dict[str, Any] = {"shard_size": 8, "batch_size": 4, "num_workers": 1, "device": "cpu"}
+    return SegmentConfig(
+        input=str(source),
+        output=str(output),
+        images=images,
+        features=BackboneConfig(backbone="descriptor"),
+        run=RunConfig(**small | run),
+    )
+
+
+def segment(
+    source: Path, output: Path, images: ImageConfig | None = None, **run: Any
+) -> dict[str, Any]:
+    return run_segment(configuration(source, output, images or ImageConfig(), **run))
+
+
+def change(folder: Path) -> None:
+    """One key more, one other, one less."""
+    (folder / "a/047.jpg").write_bytes(encode(photograph(100), "JPEG"))
+    (folder / "a/016.jpg").write_bytes(encode(photograph(101), "JPEG"))
+    (folder / "b/021.jpg").unlink()
+
+
+def modified(output: Path) -> dict[str, int]:
+    """When each shard file was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (output / "shards").iterdir()}
+
+
+def keys_of(file: Path) -> set[str]:
+    return set(pq.read_table(file, columns=["key"])["key"].to_pylist())
+
+
+def changes(output: Path) -> dict[str, str]:
+    table = pq.read_table(output / "changes.parquet")
+    return dict(zip(table["key"].to_pylist(), table["change"].to_pylist(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    write_photographs(folder, COUNT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calm(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a run over the photographs as they were."""
+    output = tmp_path_factory.mktemp("calm")
+    segment(photographs, output)
+    return output
+
+
+@pytest.fixture(scope="module")
+def changed(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photographs after a change; what did not change is the same file."""
+    folder = tmp_path_factory.mktemp("changed") / "in"
+    shutil.copytree(photographs, folder)
+    change(folder)
+    return folder
+
+
+@pytest.fixture
+def source(photographs: Path, tmp_path: Path) -> Path:
+    """A copy of the photographs that may change."""
+    return Path(shutil.copytree(photographs, tmp_path / "in"))
+
+
+@pytest.fixture
+def output(source: Path, tmp_path: Path) -> Path:
+    """The output of a finished run over `source`."""
+    segment(source, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_only_shards_that_hold_a_changed_key_are_done_again(source: Path, output: Path) -> None:
+    before, held = modified(output), {p: keys_of(p) for p in (output / "shards").iterdir()}
+    change(source)
+    result = segment(source, output)
+    assert result["input_changes"] == {"added": 1, "changed": 1, "removed": 1}
+    assert changes(output) == EXPECTED_CHANGES
+    after = modified(output)
+    kept = {name for name in after if after[name] == before.get(name)}
+    untouched = {p.name for p, keys in held.items() if keys.isdisjoint(EXPECTED_CHANGES)}
+    # a cut may move in the shard behind a change, not further
+    assert kept <= untouched and len(untouched - kept) <= len(EXPECTED_CHANGES)
+    assert len(kept) >= 2
+    fresh = [keys_of(output / "shards" / name) for name in after.keys() - kept]
+    assert result["new_images"] == sum(map(len, fresh)) < COUNT
+    assert result["images"] == COUNT
+
+
+def test_superseded_rows_are_gone_from_readers_and_from_the_folder(
+    source: Path, output: Path, tmp_path: Path
+) -> None:
+    change(source)
+    segment(source, output)
+    segment(source, tmp_path / "anew")
+    assert_same(output, tmp_path / "anew")
+    in_files = [key for path in (output / "shards").iterdir() for key in keys_of(path)]
+    assert sorted(in_files) == read(str(output))["key"].to_pylist()
+    assert {path.name for path in (output / "manifest").iterdir()} == {
+        path.name for path in (tmp_path / "anew" / "manifest").iterdir()
+    }
+
+
+class Watched:
+    """Calls something at every receipt of a pass."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, then: Any) -> None:
+        receipts = StreamingPass._receipts
+
+        def watched(pass_: StreamingPass, *args: Any) -> Iterator[tuple[str, ShardCounts]]:
+            for receipt in receipts(pass_, *args):
+                yield receipt
+                then()
+
+        monkeypatch.setattr(StreamingPass, "_receipts", watched)
+
+
+def test_a_reader_during_an_increment_sees_the_whole_old_state(
+    source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, seen = read(str(output)), []
+    change(source)
+    Watched(monkeypatch, lambda: seen.append(read(str(output))))
+    segment(source, output)
+    assert len(seen) >= 2
+    assert all(rows.equals(old) for rows in seen)
+    assert not read(str(output)).equals(old)
+
+
+def test_a_reader_at_any_moment_of_increments_sees_one_state_whole(
+    source: Path, output: Path, tmp_path: Path
+) -> None:
+    states = [read(str(output))]
+    change(source)
+    segment(source, tmp_path / "anew")
+    states.append(read(str(tmp_path / "anew")))
+    seen: list[pa.Table] = []
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            seen.append(read(str(output)))
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        segment(source, output)
+    finally:
+        ended.set()
+        reader.join()
+    seen.append(read(str(output)))
+    found = [next((i for i, s in enumerate(states) if s.equals(rows)), None) for rows in seen]
+    assert None not in found, [rows.num_rows for rows in seen]
+    assert found[0] == 0 and found[-1] == 1 and found == sorted(found, key=lambda i: i or 0)
+
+
+class Killed(BaseException):
+    """The end of the driver."""
+
+
+def test_a_killed_increment_is_continued_and_still_reports_the_changes(
+    source: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = read(str(output))
+    change(source)
+
+    def die() -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        Watched(patch, die)
+        with pytest.raises(Killed):
+            segment(source, output)
+    assert read(str(output)).equals(old)
+    result = segment(source, output)
+    assert result["input_changes"] == {"added": 1, "changed": 1, "removed": 1}
+    assert changes(output) == EXPECTED_CHANGES
+    segment(source, tmp_path / "anew")
+    assert_same(output, tmp_path / "anew")
+    again = segment(source, output)
+    assert (again["new_images"], again["input_changes"]) == (0, {})
+
+
+def test_an_input_that_changes_back_is_the_first_state_again(source: Path, output: Path) -> None:
+    old, before = read(str(output)), {p.name for p in (output / "shards").iterdir()}
+    moved = source / "a/000.jpg"
+    status = moved.stat()
+    hidden = moved.rename(source / ".hidden")
+    assert segment(source, output)["input_changes"]["removed"] == 1
+    assert "a/000.jpg" not in read(str(output))["key"].to_pylist()
+    hidden.rename(moved)
+    os.utime(moved, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert segment(source, output)["input_changes"] == {"added": 1, "changed": 0, "removed": 0}
+    assert read(str(output)).equals(old)
+    assert {p.name for p in (output / "shards").iterdir()} == before
+
+
+def test_a_key_list_in_any_order_gives_the_rows_and_files_of_a_listing(
+    photographs: Path, calm: Path, tmp_path: Path
+) -> None:
+    keys = read(str(calm))["key"].to_pylist()
+    shuffled = random.Random(0).sample(keys, len(keys))
+    for name, listed in (("sorted", keys), ("shuffled", shuffled)):
+        file = tmp_path / f"{name}.txt"
+        file.write_text("\n".join(listed))
+        segment(photographs, tmp_path / name, ImageConfig(keys=str(file)))
+        assert_same(tmp_path / name, calm)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"num_workers": 2}, {"batch_size": 3}, {"shard_size": 9, "batch_size": 9}, {"shard_size": 48}],
+    ids=str,
+)
+def test_how_the_work_is_spread_changes_no_row(
+    photographs: Path, calm: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    segment(photographs, tmp_path, **settings)
+    assert read(str(tmp_path)).equals(read(str(calm)))
