@@ -55,7 +55,7 @@ def ray_session() -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     on_terminate = signal.getsignal(signal.SIGTERM)
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level=logging.ERROR)
+        ray.init(logging_level=logging.ERROR, log_to_driver=False)
     else:
         start_local(cores() + 1)
     if callable(on_terminate):  # Ray has put its own in its place, which says nothing

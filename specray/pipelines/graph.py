@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
@@ -145,6 +145,7 @@ class StreamingPass:
             batch_size=shard_size,
             batch_format="pyarrow",
             num_cpus=COMMIT_CPUS,
+            compute=TaskPoolStrategy(plan.actors),  # else a process for each shard that is ready
         )
         return receipts
 

@@ -19,7 +19,7 @@ from specray.tables.counts import ShardCounts
 from tests.faults.command import assert_same, segment, shards
 from tests.pipelines.photographs import write_photographs
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
 COUNT = 48
 
@@ -56,7 +56,6 @@ def calm(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-@pytest.mark.slow
 def test_the_same_command_twice_at_once_and_again_gives_the_files_of_one(
     photographs: Path, calm: Path, tmp_path: Path
 ) -> None:
@@ -70,8 +69,7 @@ def test_the_same_command_twice_at_once_and_again_gives_the_files_of_one(
     assert {path: path.stat() for path in (tmp_path / "shards").iterdir()} == before
 
 
-@pytest.mark.slow
-def test_of_two_commands_with_other_images_one_gives_way_and_the_other_is_whole(
+def test_of_two_commands_with_other_images_the_first_gives_way_and_the_second_is_whole(
     photographs: Path, calm: Path, tmp_path: Path
 ) -> None:
     keys = read(str(calm))["key"].to_pylist()
@@ -80,18 +78,15 @@ def test_of_two_commands_with_other_images_one_gives_way_and_the_other_is_whole(
         key_list(tmp_path, "second.txt", keys[COUNT // 3 :]),
     ]
     output = tmp_path / "out"
-    with ExitStack() as stack:
-        both = [
-            stack.enter_context(segment(photographs, output, "--keys", str(file))) for file in lists
-        ]
-        codes = [running.process.wait(240) for running in both]
-        logs = [running.log.read_text() for running in both]
-    assert sorted(codes) == [0, 2], logs
-    assert "another run" in logs[codes.index(2)].splitlines()[-1]
-    winner = lists[codes.index(0)]
-    in_process(photographs, tmp_path / "anew", winner)
+    with segment(photographs, output, "--keys", str(lists[0])) as first:
+        assert first.wait_for((output / "run.json").exists)
+        with segment(photographs, output, "--keys", str(lists[1])) as second:
+            second.finish()
+            assert first.process.wait(240) == 2
+        assert "another run" in first.log.read_text().splitlines()[-1]
+    in_process(photographs, tmp_path / "anew", lists[1])
     assert read(str(output)).equals(read(str(tmp_path / "anew")))
-    in_process(photographs, output, winner)
+    in_process(photographs, output, lists[1])
     assert_same(output, tmp_path / "anew")
 
 

@@ -26,7 +26,7 @@ from tests.sources.images import bombs, picture, saved
 IMAGES = int(os.environ.get("SPECRAY_FAULT_IMAGES", "1000"))
 """How many mutated images there are; set it higher on a machine with time."""
 
-BUDGET = ImageConfig(max_pixels=2_000_000, max_patches=1000)
+BUDGET = ImageConfig(max_pixels=2_000_000, max_patches=200)
 """A header that lies about its size makes an error row, not a minute of work."""
 
 OF_BYTES = {

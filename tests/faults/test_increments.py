@@ -23,7 +23,7 @@ from specray.tables.counts import ShardCounts
 from tests.faults.command import assert_same
 from tests.pipelines.photographs import encode, photograph, write_photographs
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
 COUNT = 48
 EXPECTED_CHANGES = {"a/047.jpg": "added", "a/016.jpg": "changed", "b/021.jpg": "removed"}

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pyarrow.parquet as pq
@@ -37,7 +38,7 @@ def assert_no_secret(text: str) -> None:
 
 def refuse(patch: pytest.MonkeyPatch, status: int, code: str) -> None:
     """Let ``internal_error`` of the proxies be another refusal."""
-    patch.setitem(proxies._STATUS, "internal_error", (status, code))  # type: ignore[arg-type]
+    patch.setitem(proxies._STATUS, "internal_error", (status, code))
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +155,7 @@ def test_a_run_and_its_report_on_a_faulty_store_keep_the_secrets(
     for text in texts.values():
         assert_no_secret(text)
 
-    for path in Path(ray._private.worker._global_node.get_logs_dir_path()).rglob("*"):
+    node: Any = ray._private.worker._global_node
+    for path in Path(node.get_logs_dir_path()).rglob("*"):
         if path.is_file():
             assert_no_secret(path.read_text(errors="replace"))

@@ -29,12 +29,12 @@ with ray_session():
 """
 
 
-def listening(process: psutil.Process) -> set[tuple[str, int]]:
-    """Address and port of the TCP sockets on which a process waits for connections."""
+def listening(process: psutil.Process) -> list[str]:
+    """Addresses of the TCP sockets on which a process waits for connections."""
     with suppress(psutil.NoSuchProcess):
         found = process.net_connections("tcp")
-        return {tuple(s.laddr) for s in found if s.status == psutil.CONN_LISTEN}
-    return set()
+        return [socket.laddr.ip for socket in found if socket.status == psutil.CONN_LISTEN]
+    return []
 
 
 def is_loopback(address: str) -> bool:
@@ -54,15 +54,15 @@ def test_a_session_listens_on_loopback_alone_and_leaves_no_process() -> None:
         text=True,
         env=environment,
     )
-    family = [process]
+    family: list[psutil.Process] = [process]
     try:
         assert process.stdout.readline() == "ready\n"
         family += process.children(recursive=True)
-        sockets = set().union(*map(listening, family))
+        addresses = [address for member in family for address in listening(member)]
         names = " ".join(" ".join(member.cmdline()) for member in family[1:])
         assert "gcs_server" in names and "raylet" in names and "ray::" in names
-        assert len(sockets) >= 5  # of the GCS, the raylet, its agents and the workers
-        assert [address for address, _ in sockets if not is_loopback(address)] == []
+        assert len(addresses) >= 5  # of the GCS, the raylet, its agents and the workers
+        assert [address for address in addresses if not is_loopback(address)] == []
 
         process.stdin.close()
         assert process.wait(60) == 0
