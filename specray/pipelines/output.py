@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -33,6 +34,8 @@ from specray.tables.commit import (
 from specray.tables.counts import ShardCounts
 from specray.tables.run import read_run, write_run
 from specray.tables.shards import Shard, plan_shards
+
+logger = logging.getLogger(__name__)
 
 CHANGES: Final = "changes.parquet"
 """What became of the input when it last changed between finished runs: ``key``, ``change``."""
@@ -153,7 +156,11 @@ class Output:
         before, now = self._record["finished_manifest"], self._record["manifest"]
         if before is None or before == now:
             return None
-        return list(compare(self._entries(before), self._entries(now)))
+        try:
+            return list(compare(self._entries(before), self._entries(now)))
+        except UserError as error:  # a damaged list of what was is no reason to stop for ever
+            logger.warning("the changes of the input cannot be told: %s", error)
+            return None
 
     def _publish(self, changes: list[tuple[str, Change]]) -> None:
         rows = [{"key": key, "change": str(change)} for key, change in changes]

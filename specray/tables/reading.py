@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,6 +19,10 @@ from specray.tables.shards import plan_shards
 logger = logging.getLogger(__name__)
 
 
+class StateChanged(UserError):
+    """A run has finished while its output was read, and has removed what it superseded."""
+
+
 def read(
     uri: str, *, columns: Iterable[str] | None = None, endpoint: str | None = None
 ) -> pa.Table:
@@ -27,6 +33,12 @@ def read(
     >>> rows = read("s3://bucket/out", columns=["key", "error"])  # doctest: +SKIP
     """
     names = None if columns is None else list(columns)
+    while True:
+        with suppress(StateChanged):
+            return _read(uri, names, endpoint)
+
+
+def _read(uri: str, names: list[str] | None, endpoint: str | None) -> pa.Table:
     fields = SEGMENTS.names if names is None else names
     empty = pa.schema([SEGMENTS.field(name) for name in fields], SEGMENTS.metadata).empty_table()
     return pa.concat_tables([empty, *scan(uri, columns=names, endpoint=endpoint)])
@@ -53,6 +65,8 @@ def scan(
     ------
     UserError
         There is no run, or the store does not answer.
+    StateChanged
+        Not all rows of the state that was begun can be had any more; read again.
     """
     store = open_store(uri, endpoint)
     if read_run(store) is None:
@@ -66,18 +80,36 @@ def read_segments(store: Store, columns: Iterable[str] | None = None) -> Iterato
     if run is None:
         return
     names = None if columns is None else list(columns)
-    finished = run["manifest"] if run.get("status") == "finished" else run.get("finished_manifest")
+    manifest, finished = _state(run)
     absent = 0
-    for shard in plan_shards(store, finished or run["manifest"], run["fingerprint"]):
-        rows = read_shard(store, shard.name, names)
-        if rows is None or rows.num_rows != shard.rows:
-            absent += 1
-        else:
-            yield rows
-    if absent and finished:  # a first run that is under way has not promised them
+    try:
+        for shard in plan_shards(store, manifest, run["fingerprint"]):
+            rows = read_shard(store, shard.name, names)
+            if rows is None or rows.num_rows != shard.rows:
+                absent += 1
+                if finished:  # a first run that is under way has not promised them
+                    _check_current(store, run)
+            else:
+                yield rows
+    except UserError:
+        _check_current(store, run)
+        raise
+    if absent and finished:
         logger.warning(
             "%s: %d shards are missing or torn; run the same specray segment command again, which "
             "does them anew",
             store.uri,
             absent,
         )
+
+
+def _state(run: dict[str, Any]) -> tuple[list[str], bool]:
+    """The manifest that readers see, and whether its run has finished."""
+    finished = run["manifest"] if run.get("status") == "finished" else run.get("finished_manifest")
+    return finished or run["manifest"], finished is not None
+
+
+def _check_current(store: Store, run: dict[str, Any]) -> None:
+    now = read_run(store)
+    if now is None or now["fingerprint"] != run["fingerprint"] or _state(now) != _state(run):
+        raise StateChanged(f"another run has finished on {store.uri} while it was read; read again")
