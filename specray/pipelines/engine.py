@@ -21,8 +21,8 @@ from specray.tables.rows import Row, error_row, segment_row
 _WORKSPACE_BYTES = 8 * 2**30
 """Room on a GPU for the affinity matrices of one batch."""
 
-_OUT_OF_MEMORY = ("DefaultCPUAllocator", "_STATUS_ALLOC_FAILED")
-"""What torch on a CPU, and cuBLAS and cuSOLVER, say when there is no memory."""
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+"""What torch on a CPU, cuBLAS and cuSOLVER, and the CUDA driver say when there is no memory."""
 
 
 class Engine:
@@ -78,9 +78,9 @@ class Engine:
         """`_rows`, halving the batch until what fails is alone."""
         try:
             return self._rows(batch)
-        except torch.AcceleratorError:
-            raise
         except Exception as error:
+            if isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error):
+                raise
             # without its traceback, which would keep the tensors of the attempt alive
             failed = error.with_traceback(None)
         if is_out_of_memory(failed) and self._device.type == "cuda":

@@ -231,6 +231,14 @@ def test_a_device_that_is_lost_and_an_interrupt_are_no_row(error: BaseException)
     assert len(backbone.batches) == 1
 
 
+def test_a_driver_without_memory_is_no_lost_device() -> None:
+    def raising(images: Tensor) -> Exception | None:
+        return torch.AcceleratorError("CUDA error: out of memory")
+
+    rows = Engine(CONFIG, Failing(raising), "cpu")(GOOD)
+    assert {row["error"]["code"] for row in rows} == {"out_of_memory"}
+
+
 @pytest.mark.parametrize("text", ["x" * 10**6, "\ud800 \udcff", "a\0b", "\x1b[31m", ""])
 def test_an_exception_of_any_text_fits_into_a_row(text: str) -> None:
     engine = Engine(CONFIG, Failing(on_black(ValueError(text))), "cpu")
