@@ -7,6 +7,7 @@ import io
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any, Final
 
@@ -39,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 CHANGES: Final = "changes.parquet"
 """What became of the input when it last changed between finished runs: ``key``, ``change``."""
+
+_READERS: Final = 8
+"""Shards read at a time to find error rows: each may have some megabytes."""
 
 _CHANGES: Final = pa.schema([("key", pa.string()), ("change", pa.string())])
 
@@ -90,14 +94,12 @@ class Output:
 
     def missing(self, retry: Sequence[ErrorCode]) -> list[Shard]:
         """What there is to do: shards that are not committed, and error rows to do again."""
-        found = []
-        for shard in self.shards:
-            counts = self._committed.get(shard.name)
-            if counts is None:
-                found.append(shard)
-            elif again := self._rows_again(shard, counts, retry):
-                found.append(dataclasses.replace(shard, again=again))
-        return found
+        again = self._rows_again(retry)
+        return [
+            dataclasses.replace(shard, again=again.get(shard.name))
+            for shard in self.shards
+            if shard.name not in self._committed or again.get(shard.name)
+        ]
 
     def counts_without(self, missing: Sequence[Shard]) -> ShardCounts:
         """What is committed, but for the shards that are to be written (anew)."""
@@ -128,13 +130,17 @@ class Output:
         drop(self._store, list_parts(self._store) - set(self._record["manifest"]))
         self._store.remove_temporaries()
 
-    def _rows_again(
-        self, shard: Shard, counts: ShardCounts, retry: Sequence[ErrorCode]
-    ) -> frozenset[str]:
-        if counts.codes.keys().isdisjoint(retry):
-            return frozenset()
-        rows = read_shard(self._store, shard.name, ["key", "error"])
-        return frozenset() if rows is None else keys_with(rows, retry)
+    def _rows_again(self, retry: Sequence[ErrorCode]) -> dict[str, frozenset[str]]:
+        """Per committed shard, the keys of its error rows of these codes."""
+        there = self._committed.items()
+        names = [name for name, counts in there if not counts.codes.keys().isdisjoint(retry)]
+
+        def keys(name: str) -> frozenset[str]:
+            rows = read_shard(self._store, name, ["key", "error"])
+            return frozenset() if rows is None else keys_with(rows, retry)
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            return dict(zip(names, pool.map(keys, names), strict=True))
 
     def _check_still_planned(self) -> None:
         """Claim nothing that a run which ended since has removed: all later ones would fail."""
