@@ -17,10 +17,17 @@ from typing import Any
 import psutil
 import pyarrow as pa
 
+from specray.backbones import BackboneConfig
+from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
+from specray.pipelines.segment import run_segment
 from specray.tables import scan
 
 SMALL = ("--backbone", "descriptor", "--shard-size", "8", "--batch-size", "4", "--num-workers", "1")
 """Settings with which a few small images make many shards."""
+
+
+COUNT = 64
+"""Photographs of the shared input."""
 
 
 @dataclass
@@ -105,6 +112,28 @@ def run(source: object, output: object, *options: str, **named: Any) -> dict[str
     """`segment` to its good end; returns the last line of its output."""
     with segment(source, output, *options, **named) as running:
         return running.finish()
+
+
+def in_process(source: object, output: object, keys: object = None, **run: Any) -> dict[str, Any]:
+    """What `run` does, in this process and on its Ray: much sooner.
+
+    Parameters
+    ----------
+    keys
+        A key list.
+    run
+        Fields of `RunConfig`.
+    """
+    small: dict[str, Any] = {"shard_size": 8, "batch_size": 4, "num_workers": 1}
+    return run_segment(
+        SegmentConfig(
+            str(source),
+            str(output),
+            images=ImageConfig(keys=None if keys is None else str(keys)),
+            features=BackboneConfig(backbone="descriptor"),
+            run=RunConfig(**small | run),
+        )
+    )
 
 
 def shards(output: object) -> dict[str, bytes]:

@@ -4,52 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
 
-from specray.backbones import BackboneConfig
 from specray.errors import ErrorCode, UserError
-from specray.pipelines.config import RunConfig, SegmentConfig
-from specray.pipelines.segment import run_segment
 from specray.sources import open_store
 from tests.faults import proxy as faults
-from tests.faults.command import rows, run, segment
+from tests.faults.command import COUNT, in_process, rows, run, segment
 from tests.faults.injected import injected
 from tests.faults.proxy import KINDS, Proxy, faulty_s3
-from tests.pipelines.photographs import write_photographs
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
-COUNT = 48
 S3 = "specray.sources.stores.s3"
-
-
-def in_process(source: object, output: object, endpoint: str | None, **more: Any) -> dict[str, Any]:
-    """What the command of `segment` does, in this process."""
-    small: dict[str, Any] = {"shard_size": 8, "batch_size": 4, "num_workers": 1}
-    features = BackboneConfig(backbone="descriptor")
-    settings = RunConfig(endpoint=endpoint, **small | more)
-    return run_segment(SegmentConfig(str(source), str(output), features=features, run=settings))
 
 
 def shard_count(output: str, endpoint: str) -> int:
     return sum(1 for e in open_store(output, endpoint).list() if e.key.startswith("shards/"))
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    write_photographs(folder, COUNT)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def calm(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("calm")
-    in_process(photographs, output, None)
-    return output
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +55,7 @@ def test_a_fifth_of_all_operations_fails_and_the_rows_are_those_of_a_calm_run(
     assert sum(proxy.injected.values()) == pytest.approx(0.2 * proxy.requests, rel=0.4)
     assert rows(output, s3_server).equals(rows(calm))
     before = proxy.requests
-    again = in_process(source, output, proxy.url)  # also the resume asks this store
+    again = in_process(source, output, endpoint=proxy.url)  # also the resume asks this store
     assert (again["images"], again["new_images"]) == (COUNT, 0)
     assert proxy.requests > before
     names = sorted(e.key for e in open_store(output, s3_server).list())
@@ -104,7 +76,7 @@ def test_an_outage_stops_the_run_with_a_line_and_the_same_command_continues(
         assert "keeps failing with SlowDown; run the same command again later" in line
         assert "Traceback" not in running.log.read_text()
     done = shard_count(output, s3_server)
-    result = in_process(source, output, proxy.url)
+    result = in_process(source, output, endpoint=proxy.url)
     assert (result["images"], result["errors"]) == (COUNT, 0)
     assert result["new_images"] < COUNT and done >= 2
     assert rows(output, s3_server).equals(rows(calm))
@@ -117,13 +89,13 @@ def test_refused_reads_stop_the_run_and_are_done_again_on_demand(
     monkeypatch.setitem(faults._STATUS, "internal_error", (403, "AccessDenied"))
     proxy.kinds, proxy.rate, proxy.only = ("internal_error",), 1.0, f"{bucket}/in/"
     with pytest.raises(UserError, match=r"48 unreadable.*--retry unreadable") as caught:
-        in_process(source, tmp_path, proxy.url)
+        in_process(source, tmp_path, endpoint=proxy.url)
     assert "\n" not in str(caught.value)
     proxy.rate = 0.0
     with pytest.raises(UserError, match="--retry unreadable"):  # else they count as done
-        in_process(source, tmp_path, proxy.url)
+        in_process(source, tmp_path, endpoint=proxy.url)
     files = sorted((tmp_path / "shards").iterdir())
-    result = in_process(source, tmp_path, proxy.url, retry=(ErrorCode.UNREADABLE,))
+    result = in_process(source, tmp_path, endpoint=proxy.url, retry=(ErrorCode.UNREADABLE,))
     assert (result["images"], result["errors"], result["new_images"]) == (COUNT, 0, COUNT)
     assert sorted((tmp_path / "shards").iterdir()) == files
     assert rows(tmp_path).equals(rows(calm))

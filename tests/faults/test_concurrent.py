@@ -9,51 +9,19 @@ from typing import Any
 
 import pytest
 
-from specray.backbones import BackboneConfig
 from specray.errors import UserError
-from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
 from specray.pipelines.graph import StreamingPass
-from specray.pipelines.segment import run_segment
 from specray.tables import read
 from specray.tables.counts import ShardCounts
-from tests.faults.command import assert_same, segment, shards
-from tests.pipelines.photographs import write_photographs
+from tests.faults.command import COUNT, assert_same, in_process, segment, shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
-
-COUNT = 48
-
-
-def in_process(source: Path, output: Path, keys: Path | None = None) -> dict[str, Any]:
-    """What the command of `segment` does, in this process."""
-    small: dict[str, Any] = {"shard_size": 8, "batch_size": 4, "num_workers": 1}
-    features = BackboneConfig(backbone="descriptor")
-    images = ImageConfig(keys=None if keys is None else str(keys))
-    return run_segment(
-        SegmentConfig(
-            str(source), str(output), images=images, features=features, run=RunConfig(**small)
-        )
-    )
 
 
 def key_list(folder: Path, name: str, keys: list[str]) -> Path:
     file = folder / name
     file.write_text("\n".join(keys))
     return file
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    write_photographs(folder, COUNT)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def calm(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("calm")
-    in_process(photographs, output)
-    return output
 
 
 def test_the_same_command_twice_at_once_and_again_gives_the_files_of_one(

@@ -14,36 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from specray.backbones import BackboneConfig
-from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
 from specray.pipelines.graph import StreamingPass
-from specray.pipelines.segment import run_segment
 from specray.tables import read
 from specray.tables.counts import ShardCounts
-from tests.faults.command import assert_same
-from tests.pipelines.photographs import encode, photograph, write_photographs
+from tests.faults.command import COUNT, assert_same, in_process
+from tests.pipelines.photographs import encode, photograph
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
-COUNT = 48
 EXPECTED_CHANGES = {"a/047.jpg": "added", "a/016.jpg": "changed", "b/021.jpg": "removed"}
-
-
-def configuration(source: Path, output: Path, images: ImageConfig, **run: Any) -> SegmentConfig:
-    small: dict[str, Any] = {"shard_size": 8, "batch_size": 4, "num_workers": 1, "device": "cpu"}
-    return SegmentConfig(
-        input=str(source),
-        output=str(output),
-        images=images,
-        features=BackboneConfig(backbone="descriptor"),
-        run=RunConfig(**small | run),
-    )
-
-
-def segment(
-    source: Path, output: Path, images: ImageConfig | None = None, **run: Any
-) -> dict[str, Any]:
-    return run_segment(configuration(source, output, images or ImageConfig(), **run))
 
 
 def change(folder: Path) -> None:
@@ -68,21 +47,6 @@ def changes(output: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    write_photographs(folder, COUNT)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def calm(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a run over the photographs as they were."""
-    output = tmp_path_factory.mktemp("calm")
-    segment(photographs, output)
-    return output
-
-
-@pytest.fixture(scope="module")
 def changed(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photographs after a change; what did not change is the same file."""
     folder = tmp_path_factory.mktemp("changed") / "in"
@@ -100,14 +64,14 @@ def source(photographs: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def output(source: Path, tmp_path: Path) -> Path:
     """The output of a finished run over `source`."""
-    segment(source, tmp_path / "out")
+    in_process(source, tmp_path / "out")
     return tmp_path / "out"
 
 
 def test_only_shards_that_hold_a_changed_key_are_done_again(source: Path, output: Path) -> None:
     before, held = modified(output), {p: keys_of(p) for p in (output / "shards").iterdir()}
     change(source)
-    result = segment(source, output)
+    result = in_process(source, output)
     assert result["input_changes"] == {"added": 1, "changed": 1, "removed": 1}
     assert changes(output) == EXPECTED_CHANGES
     after = modified(output)
@@ -125,8 +89,8 @@ def test_superseded_rows_are_gone_from_readers_and_from_the_folder(
     source: Path, output: Path, tmp_path: Path
 ) -> None:
     change(source)
-    segment(source, output)
-    segment(source, tmp_path / "anew")
+    in_process(source, output)
+    in_process(source, tmp_path / "anew")
     assert_same(output, tmp_path / "anew")
     in_files = [key for path in (output / "shards").iterdir() for key in keys_of(path)]
     assert sorted(in_files) == read(str(output))["key"].to_pylist()
@@ -155,7 +119,7 @@ def test_a_reader_during_an_increment_sees_the_whole_old_state(
     old, seen = read(str(output)), []
     change(source)
     Watched(monkeypatch, lambda: seen.append(read(str(output))))
-    segment(source, output)
+    in_process(source, output)
     assert len(seen) >= 2
     assert all(rows.equals(old) for rows in seen)
     assert not read(str(output)).equals(old)
@@ -166,7 +130,7 @@ def test_a_reader_at_any_moment_of_increments_sees_one_state_whole(
 ) -> None:
     states = [read(str(output))]
     change(source)
-    segment(source, tmp_path / "anew")
+    in_process(source, tmp_path / "anew")
     states.append(read(str(tmp_path / "anew")))
     seen: list[pa.Table] = []
     ended = threading.Event()
@@ -178,7 +142,7 @@ def test_a_reader_at_any_moment_of_increments_sees_one_state_whole(
     reader = threading.Thread(target=look)
     reader.start()
     try:
-        segment(source, output)
+        in_process(source, output)
     finally:
         ended.set()
         reader.join()
@@ -204,14 +168,14 @@ def test_a_killed_increment_is_continued_and_still_reports_the_changes(
     with monkeypatch.context() as patch:
         Watched(patch, die)
         with pytest.raises(Killed):
-            segment(source, output)
+            in_process(source, output)
     assert read(str(output)).equals(old)
-    result = segment(source, output)
+    result = in_process(source, output)
     assert result["input_changes"] == {"added": 1, "changed": 1, "removed": 1}
     assert changes(output) == EXPECTED_CHANGES
-    segment(source, tmp_path / "anew")
+    in_process(source, tmp_path / "anew")
     assert_same(output, tmp_path / "anew")
-    again = segment(source, output)
+    again = in_process(source, output)
     assert (again["new_images"], again["input_changes"]) == (0, {})
 
 
@@ -220,11 +184,11 @@ def test_an_input_that_changes_back_is_the_first_state_again(source: Path, outpu
     moved = source / "a/000.jpg"
     status = moved.stat()
     hidden = moved.rename(source / ".hidden")
-    assert segment(source, output)["input_changes"]["removed"] == 1
+    assert in_process(source, output)["input_changes"]["removed"] == 1
     assert "a/000.jpg" not in read(str(output))["key"].to_pylist()
     hidden.rename(moved)
     os.utime(moved, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert segment(source, output)["input_changes"] == {"added": 1, "changed": 0, "removed": 0}
+    assert in_process(source, output)["input_changes"] == {"added": 1, "changed": 0, "removed": 0}
     assert read(str(output)).equals(old)
     assert {p.name for p in (output / "shards").iterdir()} == before
 
@@ -237,7 +201,7 @@ def test_a_key_list_in_any_order_gives_the_rows_and_files_of_a_listing(
     for name, listed in (("sorted", keys), ("shuffled", shuffled)):
         file = tmp_path / f"{name}.txt"
         file.write_text("\n".join(listed))
-        segment(photographs, tmp_path / name, ImageConfig(keys=str(file)))
+        in_process(photographs, tmp_path / name, keys=file)
         assert_same(tmp_path / name, calm)
 
 
@@ -249,5 +213,5 @@ def test_a_key_list_in_any_order_gives_the_rows_and_files_of_a_listing(
 def test_how_the_work_is_spread_changes_no_row(
     photographs: Path, calm: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    segment(photographs, tmp_path, **settings)
+    in_process(photographs, tmp_path, **settings)
     assert read(str(tmp_path)).equals(read(str(calm)))

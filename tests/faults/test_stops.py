@@ -8,22 +8,17 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from specray.backbones import BackboneConfig
-from specray.pipelines.config import RunConfig, SegmentConfig
-from specray.pipelines.segment import run_segment
 from specray.tables import read
-from tests.faults.command import Running, assert_same, segment, shards
+from tests.faults.command import COUNT, Running, assert_same, in_process, segment, shards
 from tests.faults.injected import injected
 from tests.pipelines.photographs import encode, photograph, write_photographs
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
-COUNT = 64
 
 KILL_THE_DRIVER = """
 import os, signal, time
@@ -73,15 +68,6 @@ MOMENTS = {
 }
 
 
-def continued(source: Path, output: Path) -> dict[str, Any]:
-    """What the command of `segment` does, in this process."""
-    small: dict[str, Any] = {"shard_size": 8, "batch_size": 4, "num_workers": 1}
-    features = BackboneConfig(backbone="descriptor")
-    return run_segment(
-        SegmentConfig(str(source), str(output), features=features, run=RunConfig(**small))
-    )
-
-
 def last_line(running: Running) -> str:
     """The one line that says why a command has stopped."""
     *progress, line = running.log.read_text().splitlines()
@@ -92,20 +78,6 @@ def last_line(running: Running) -> str:
 def committed(running: Running, output: Path, count: int) -> Callable[[], bool]:
     """A condition: so many shards are there, and the processes of the command are known."""
     return lambda: len(running.family()) > 1 and len(shards(output)) >= count
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    write_photographs(folder, COUNT)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def calm(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("calm")
-    continued(photographs, output)
-    return output
 
 
 def test_signals_stop_a_run_within_half_a_minute_and_it_continues(
@@ -123,7 +95,7 @@ def test_signals_stop_a_run_within_half_a_minute_and_it_continues(
             assert last_line(running) == "specray segment: stopped; the same command continues"
         assert len(shards(output)) >= done
         done = len(shards(output))
-    result = continued(photographs, output)
+    result = in_process(photographs, output)
     assert result["new_images"] < COUNT
     assert_same(output, calm)
 
@@ -133,7 +105,7 @@ def test_a_driver_killed_at_the_worst_moments_loses_and_repeats_nothing(
 ) -> None:
     source, output, calm = tmp_path / "in", tmp_path / "out", tmp_path / "calm"
     write_photographs(source, 12)
-    continued(source, output)
+    in_process(source, output)
     old = read(str(output))
     for path in photographs.rglob("*.jpg"):  # beside the old ones, some of which are replaced
         target = source / path.relative_to(photographs)
@@ -150,8 +122,8 @@ def test_a_driver_killed_at_the_worst_moments_loses_and_repeats_nothing(
         assert read(str(output)).equals(old) != finished, moment
         assert len(shards(output)) >= there, moment
         there = len(shards(output))
-    assert continued(source, output)["new_images"] == 0
-    continued(source, calm)
+    assert in_process(source, output)["new_images"] == 0
+    in_process(source, calm)
     assert_same(output, calm)
     assert {path.name for path in (output / "manifest").iterdir()} == {
         path.name for path in (calm / "manifest").iterdir()
@@ -191,5 +163,5 @@ def test_a_full_disk_and_a_read_only_one_stop_the_run_with_a_line(
         assert running.process.wait(60) == 2
         assert "Read-only file system" in last_line(running)
     remount(small_disk, "rw,size=64m")
-    assert continued(photographs, output)["new_images"] < COUNT
+    assert in_process(photographs, output)["new_images"] < COUNT
     assert_same(output, calm)
