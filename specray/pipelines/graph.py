@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +77,11 @@ class StreamingPass:
         with Progress(total, lambda: ray.get(tally.read.remote())):
             while missing:
                 try:
-                    for name, counts in self._receipts(missing, plan, tally):
-                        committed[name] = counts
-                        if name not in again:  # what failed once may well fail again
-                            limit.add(counts)
+                    with closing(self._receipts(missing, plan, tally)) as receipts:
+                        for name, counts in receipts:
+                            committed[name] = counts
+                            if name not in again:  # what failed once may well fail again
+                                limit.add(counts)
                 except ClusterShrank:
                     plan = self._plan(missing, None)
                     print(
@@ -102,8 +104,8 @@ class StreamingPass:
 
     def _receipts(
         self, shards: list[Shard], plan: ResourcePlan, tally: Any
-    ) -> Iterator[tuple[str, ShardCounts]]:
-        """Commit shards; yields their names and counts."""
+    ) -> Generator[tuple[str, ShardCounts]]:
+        """Commit shards; yields their names and counts. Closing it ends the work."""
         watch = watch_cluster(plan, lambda: ray.get(tally.read.remote()))
         with DataContext.current(data_context(watch)):
             graph = self._graph(shards, plan, tally)
