@@ -88,7 +88,7 @@ def test_refused_reads_stop_the_run_and_are_done_again_on_demand(
     source = f"s3://{bucket}/in"
     monkeypatch.setitem(faults._STATUS, "internal_error", (403, "AccessDenied"))
     proxy.kinds, proxy.rate, proxy.only = ("internal_error",), 1.0, f"{bucket}/in/"
-    with pytest.raises(UserError, match=r"48 unreadable.*--retry unreadable") as caught:
+    with pytest.raises(UserError, match=rf"{COUNT} unreadable.*--retry unreadable") as caught:
         in_process(source, tmp_path, endpoint=proxy.url)
     assert "\n" not in str(caught.value)
     proxy.rate = 0.0
