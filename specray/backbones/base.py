@@ -9,8 +9,6 @@ from torch import Tensor
 
 from specray.backbones.config import DESCRIPTOR, BackboneConfig, Precision
 from specray.backbones.descriptor import DescriptorBackbone
-from specray.backbones.vit import VitBackbone
-from specray.backbones.weights import parse_weights
 from specray.errors import UserError
 
 
@@ -48,6 +46,10 @@ def build_backbone(
     """
     if config.backbone == DESCRIPTOR:
         return DescriptorBackbone()
+    # timm takes seconds to import; the descriptor does without
+    from specray.backbones.vit import VitBackbone
+    from specray.backbones.weights import parse_weights
+
     if weights is None:
         raise UserError(f"{config.backbone} needs weights; pass --weights FILE.safetensors")
     return VitBackbone(

@@ -27,8 +27,8 @@ from tests.faults.proxy import Proxy, faulty_s3
 from tests.pipelines.photographs import write_photographs
 
 SCHEDULES = int(os.environ.get("SPECRAY_FAULT_SCHEDULES", "4"))
-IMAGES = 240
-SHARD, BATCH = 32, 2  # as many batches to a shard as by default
+IMAGES = 160
+SHARD, BATCH = 16, 1  # as many batches to a shard as by default
 WORKERS = 2
 KINDS = ("worker", "actor", "node", "driver")
 
