@@ -45,11 +45,15 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
     if config.run.dry_run:
         from specray.pipelines.estimate import estimate
 
-        backbone = backbones.build_backbone(config.features, weights.data, weights.source, "cpu")
+        backbone = _build(config, weights)
         found = dataclasses.asdict(estimate(config, source, backbone, entries))
         return {"job": "segment", "dry_run": True, **found, "output": config.output}
 
     record = new_record(config, source, store, weights)
+    if record["finished_manifest"] is None:
+        # Weights that do not fit are refused before anything is written. Where a run of the same
+        # settings has finished they are known to fit, and may not be needed at all.
+        _build(config, weights)
     record["manifest"] = write_manifest(entries, store, config.run.shard_size)
     output = Output(store, record)
     missing = _begin(config, output)
@@ -108,11 +112,13 @@ def _stream(
     from specray.pipelines.cluster import ray_session
     from specray.pipelines.graph import StreamingPass
 
-    # Built here once, too, so that weights that do not fit are refused before Ray starts.
-    backbone = backbones.build_backbone(config.features, weights.data, weights.source, "cpu")
-    patch_size = backbone.patch_size
+    patch_size = _build(config, weights).patch_size
     with ray_session():
         return StreamingPass(config, source, output, missing, patch_size, weights.sha256).run()
+
+
+def _build(config: SegmentConfig, weights: Weights) -> backbones.Backbone:
+    return backbones.build_backbone(config.features, weights.data, weights.source, "cpu")
 
 
 def _check_apart(source: Store, output: Store) -> None:
