@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from specray.pipelines.preparing import Prepared
-from specray.tables.schema import ERROR, SEGMENTS
+from specray.tables.schema import SEGMENTS
 
 LISTED: Final = pa.schema(
     [
@@ -29,16 +29,13 @@ LISTED: Final = pa.schema(
 DECODED: Final = pa.schema(
     [
         *LISTED,
-        pa.field("size", pa.int64()),
-        pa.field("etag", pa.string()),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
+        *(SEGMENTS.field(name) for name in ("size", "etag", "width", "height")),
         pa.field("resized_width", pa.int32()),
         pa.field("resized_height", pa.int32()),
         pa.field("pixels_h", pa.int32()),
         pa.field("pixels_w", pa.int32()),
         pa.field("pixels", pa.large_binary()),  # null where there is an error
-        pa.field("error", ERROR),
+        SEGMENTS.field("error"),
     ]
 )
 

@@ -50,17 +50,19 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
         return {"job": "segment", "dry_run": True, **found, "output": config.output}
 
     record = new_record(config, source, store, weights)
+    patch_size = None
     if record["finished_manifest"] is None:
         # Weights that do not fit are refused before anything is written. Where a run of the same
         # settings has finished they are known to fit, and may not be needed at all.
-        _build(config, weights)
+        patch_size = _build(config, weights).patch_size
     record["manifest"] = write_manifest(entries, store, config.run.shard_size)
     output = Output(store, record)
     missing = _begin(config, output)
     counts = output.counts_without(missing)
     work: dict[str, Any] = {}
     if missing:
-        fresh, work = _stream(config, source, store, weights, missing)
+        patch_size = patch_size or _build(config, weights).patch_size
+        fresh, work = _stream(config, source, store, missing, patch_size, weights.sha256)
         counts += fresh
     check_errors(counts, config.run.max_error_rate)
     result = {
@@ -106,15 +108,19 @@ def _begin(config: SegmentConfig, output: Output) -> list[Shard]:
 
 
 def _stream(
-    config: SegmentConfig, source: Store, output: Store, weights: Weights, missing: list[Shard]
+    config: SegmentConfig,
+    source: Store,
+    output: Store,
+    missing: list[Shard],
+    patch_size: int,
+    weights_sha256: str | None,
 ) -> tuple[ShardCounts, dict[str, Any]]:
     # Ray and torch take seconds and half a gigabyte, which a finished run does without.
     from specray.pipelines.cluster import ray_session
     from specray.pipelines.graph import StreamingPass
 
-    patch_size = _build(config, weights).patch_size
     with ray_session():
-        return StreamingPass(config, source, output, missing, patch_size, weights.sha256).run()
+        return StreamingPass(config, source, output, missing, patch_size, weights_sha256).run()
 
 
 def _build(config: SegmentConfig, weights: Weights) -> backbones.Backbone:

@@ -8,15 +8,16 @@ import io
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from specray.errors import ErrorCode, ImageError, UserError
+from specray.errors import UserError
 from specray.sources import Store
 from specray.tables.counts import ShardCounts, count_rows
+from specray.tables.objects import if_there
 from specray.tables.schema import SEGMENTS
 from specray.tables.shards import FOLDER, Shard
 
@@ -84,17 +85,15 @@ def read_shard(store: Store, name: str, columns: Iterable[str] | None = None) ->
     UserError
         The store does not deliver it, or its pages do not match their checksum.
     """
-    try:
-        data = store.read(name).data
-    except ImageError as error:
-        if error.code is ErrorCode.MISSING:
-            return None
-        raise UserError(f"cannot read {name} in {store.uri}: {error.message}") from None
-    if _counts_in(data, name, len(data)) is None:
+    blob = if_there(store, name, lambda: store.read(name))
+    if blob is None:
+        return None
+    data = blob.data
+    footer = _footer_of(data, name, len(data))
+    if footer is None:
         return None
     pages = len(data) - _footer_bytes(data)
-    seal = _seal_of(data[pages:])
-    if seal is None or seal[2].decode() != hashlib.sha256(data[:pages]).hexdigest():
+    if footer.pages_sha256 != hashlib.sha256(data[:pages]).hexdigest():
         raise UserError(
             f"{name} in {store.uri} is damaged; delete it and run the same specray segment command"
             " again, which does it anew"
@@ -117,20 +116,27 @@ def drop(store: Store, names: Iterable[str]) -> None:
 
 def _counts(store: Store, name: str, size: int) -> ShardCounts | None:
     """What the footer of a file says; None if it is not the committed shard of this name."""
-    try:
-        tail = store.tail(name, _TAIL)
-        footer = _footer_bytes(tail)
-        if len(tail) < footer <= size:
-            tail = store.tail(name, footer)
-    except ImageError as error:
-        if error.code is ErrorCode.MISSING:  # removed since it was listed
-            return None
-        raise UserError(f"cannot read {name} in {store.uri}: {error.message}") from None
-    return _counts_in(tail, name, size)
+    tail = if_there(store, name, lambda: _tail(store, name, size))
+    found = None if tail is None else _footer_of(tail, name, size)
+    return None if found is None else found.counts
 
 
-def _counts_in(tail: bytes, name: str, size: int) -> ShardCounts | None:
-    """As `_counts`, from the last bytes of a file of `size` bytes."""
+def _tail(store: Store, name: str, size: int) -> bytes:
+    """The end of a file, with its whole footer."""
+    tail = store.tail(name, _TAIL)
+    footer = _footer_bytes(tail)
+    return store.tail(name, footer) if len(tail) < footer <= size else tail
+
+
+class _Footer(NamedTuple):
+    """What the footer of a committed shard says."""
+
+    counts: ShardCounts
+    pages_sha256: str
+
+
+def _footer_of(tail: bytes, name: str, size: int) -> _Footer | None:
+    """The footer in the last bytes of a file of `size` bytes; None if it is no shard `name`."""
     footer = tail[-_footer_bytes(tail) :]
     seal = _seal_of(footer)
     if seal is None or int(seal[1]) + len(footer) != size:
@@ -138,7 +144,8 @@ def _counts_in(tail: bytes, name: str, size: int) -> ShardCounts | None:
     found = pq.read_metadata(io.BytesIO(tail)).metadata
     if found[_SHARD] != name.encode():
         return None
-    return dataclasses.replace(ShardCounts.from_json(found[_COUNTS].decode()), bytes=size)
+    counts = dataclasses.replace(ShardCounts.from_json(found[_COUNTS].decode()), bytes=size)
+    return _Footer(counts, seal[2].decode())
 
 
 def _sealed(data: bytes) -> bytes:

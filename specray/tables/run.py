@@ -7,8 +7,9 @@ import platform
 from importlib.metadata import version
 from typing import Any, Final
 
-from specray.errors import ErrorCode, ImageError, UserError
+from specray.errors import UserError
 from specray.sources import Store
+from specray.tables.objects import if_there
 
 NAME: Final = "run.json"
 
@@ -33,14 +34,11 @@ def read_run(store: Store) -> dict[str, Any] | None:
     UserError
         There is a file of that name that is no run record.
     """
+    blob = if_there(store, NAME, lambda: store.read(NAME))
+    if blob is None:
+        return None
     try:
-        data = store.read(NAME).data
-    except ImageError as error:
-        if error.code is ErrorCode.MISSING:
-            return None
-        raise UserError(f"cannot read {NAME} in {store.uri}: {error.message}") from None
-    try:
-        run = json.loads(data)
+        run = json.loads(blob.data)
         if isinstance(run, dict) and "configuration" in run:
             return run
     except ValueError:
