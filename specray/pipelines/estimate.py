@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import torch
 
 from specray.backbones import Backbone
-from specray.pipelines.blocks import LISTED, images_of
+from specray.pipelines.blocks import LISTED
 from specray.pipelines.cluster import cores
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.decoding import decoded_block, fetch, read_images
 from specray.pipelines.engine import Engine
-from specray.pipelines.segmenting import segmented
+from specray.pipelines.segmenting import segment_block
 from specray.sources import Entry, Store, cut
 
 SAMPLE = 8
@@ -73,11 +73,10 @@ def _measure(
         begin = time.monotonic()
         fetched = ((entry.key, fetch(source, entry.key)) for entry in sample)
         decoded = decoded_block(listed, read_images(config, backbone.patch_size, fetched))
-        images = dict(images_of(decoded))
-        rows = dict(zip(images, engine(list(images.values())), strict=True))
+        rows = segment_block(decoded, engine)
         seconds = time.monotonic() - begin
     finally:
         torch.set_num_threads(threads)
     buffer = io.BytesIO()
-    pq.write_table(segmented(decoded, rows), buffer, compression="zstd")
+    pq.write_table(rows, buffer, compression="zstd")
     return seconds / cores(), buffer.tell()

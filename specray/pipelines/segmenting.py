@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -62,12 +62,11 @@ class Segment:
         """Segment what was decoded; errors and unused places pass through."""
         keys = decoded["key"].drop_null()
         if not len(keys):
-            return segmented(decoded, {})
+            return segment_block(decoded, self._engine)
         first = keys[0].as_py()
         deaths = ray.get(self._tally.begin.remote("segment", first, len(keys)))
-        places, fallbacks = dict(images_of(decoded)), self._engine.fallbacks
-        found = zip(places, self._rows(list(places.values()), deaths >= SUSPICIOUS), strict=True)
-        table = segmented(decoded, dict(found))
+        fallbacks = self._engine.fallbacks
+        table = segment_block(decoded, partial(self._rows, alone=deaths >= SUSPICIOUS))
         self._tally.end.remote("segment", first)
         errors = table.num_rows - table["error"].null_count
         self._tally.add.remote(len(keys), errors, self._engine.fallbacks - fallbacks)
@@ -87,8 +86,12 @@ class Segment:
             yield crashed(image.key, Stage.SEGMENT, result) if isinstance(result, Died) else result
 
 
-def segmented(decoded: pa.Table, found: dict[int, Row]) -> pa.Table:
-    """Rows of the output at their places; what was not found passes through."""
+def segment_block(
+    decoded: pa.Table, segment: Callable[[Sequence[Prepared]], Iterable[Row]]
+) -> pa.Table:
+    """Rows of the output at the places of their images; what is no image passes through."""
+    images = dict(images_of(decoded))
+    found = dict(zip(images, segment(list(images.values())), strict=True))
     columns = [name for name in decoded.column_names if name in SEGMENTED.names]
     rows = [row | found.get(i, {}) for i, row in enumerate(decoded.select(columns).to_pylist())]
     return pa.Table.from_pylist(rows, schema=SEGMENTED)

@@ -69,16 +69,22 @@ def scan(
         Not all rows of the state that was begun can be had any more; read again.
     """
     store = open_store(uri, endpoint)
-    if read_run(store) is None:
+    run = read_run(store)
+    if run is None:
         raise UserError(f"{uri} holds no run.json; run specray segment first")
-    yield from read_segments(store, columns)
+    yield from _rows_of(store, run, columns)
 
 
 def read_segments(store: Store, columns: Iterable[str] | None = None) -> Iterator[pa.Table]:
     """As `scan`, of a store; one without a run has no rows."""
     run = read_run(store)
-    if run is None:
-        return
+    if run is not None:
+        yield from _rows_of(store, run, columns)
+
+
+def _rows_of(
+    store: Store, run: dict[str, Any], columns: Iterable[str] | None
+) -> Iterator[pa.Table]:
     names = None if columns is None else list(columns)
     manifest, finished = _state(run)
     absent = 0
