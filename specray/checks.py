@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-def at_least(minimum: int, config: object, *names: str) -> None:
-    """Check integer fields of a configuration; None passes.
+def at_least(minimum: float, config: object, *names: str) -> None:
+    """Check numeric fields of a configuration; None passes.
 
     Raises
     ------
