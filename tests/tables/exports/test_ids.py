@@ -1,0 +1,63 @@
+"""Pixels of ids/*.png are index + 1, for whoever reads 16 bits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torchvision.io import ImageReadMode, decode_png, read_file
+
+from specray.sources import LocalStore
+from specray.tables.exports import Names
+from specray.tables.exports.ids import Ids
+from tests.tables.exports.cases import annotated, cases, export, masks_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
+
+
+def pixels(path: Path) -> NDArray[np.int64]:
+    """By libpng."""
+    found = decode_png(read_file(str(path)), ImageReadMode.UNCHANGED)
+    assert found.dtype == torch.uint16
+    assert found.shape[0] == 1
+    channel: NDArray[np.int64] = found[0].numpy().astype(np.int64)
+    return channel
+
+
+def test_masks_come_back(tmp_path: Path) -> None:
+    assert export(Ids(Names()), cases(), LocalStore(str(tmp_path))) == []
+    for image in cases():
+        labels = pixels(tmp_path / "ids" / f"{image.key.removesuffix('.jpg')}.png")
+        assert labels.shape == (image.height, image.width)
+        assert set(np.unique(labels)) <= set(range(len(image.annotations) + 1))
+        for index, mask in enumerate(masks_of(image)):
+            assert np.array_equal(labels == index + 1, mask)
+
+
+def test_the_index_names_the_file_of_every_key_and_its_segments(tmp_path: Path) -> None:
+    export(Ids(Names()), cases(), LocalStore(str(tmp_path)))
+    entries = [json.loads(line) for line in (tmp_path / "images.jsonl").read_text().splitlines()]
+    assert [(entry["image_id"], entry["key"]) for entry in entries] == [
+        (image.id, image.key) for image in cases()
+    ]
+    for entry in entries:
+        labels = pixels(tmp_path / "ids" / f"{entry['name']}.png")
+        assert {s["label"]: s["area"] for s in entry["segments"]} == {
+            label: (labels == label).sum() for label in np.unique(labels) if label
+        }
+
+
+def test_the_highest_label_is_65535_and_one_more_is_refused_by_name(tmp_path: Path) -> None:
+    image = annotated("a.jpg", [np.ones((1, 1), dtype=bool)], (1, 1))
+    (last,) = image.annotations
+    object.__setattr__(last, "index", 65534)
+    assert export(Ids(Names()), [image], LocalStore(str(tmp_path))) == []
+    assert pixels(tmp_path / "ids" / "a.png").tolist() == [[65535]]
+    object.__setattr__(last, "index", 65535)
+    (skipped,) = export(Ids(Names()), [image], LocalStore(str(tmp_path / "more")))
+    assert (skipped.key, skipped.code, skipped.masks) == ("a.jpg", "too_many_segments", 1)
+    assert not (tmp_path / "more" / "ids").exists()
