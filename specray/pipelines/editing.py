@@ -1,0 +1,189 @@
+"""The stream of the edit job as a graph of Ray Data: read, cut out, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numba
+import pyarrow as pa
+import ray
+from ray.data import DataContext, Dataset, TaskPoolStrategy
+from threadpoolctl import threadpool_limits
+
+from specray.errors import ImageError, Stage
+from specray.pipelines.cluster import data_context, plan_resources
+from specray.pipelines.committing import Commit
+from specray.pipelines.decoding import crashed, fetch
+from specray.pipelines.edit_image import EditImage
+from specray.pipelines.error_limit import ErrorLimit
+from specray.pipelines.faults import faults_as_user_errors
+from specray.pipelines.isolation import SUSPICIOUS, Died, deadline, each_alone
+from specray.pipelines.progress import Progress
+from specray.pipelines.segmented_source import PLACES, SegmentedSource, Wanted
+from specray.pipelines.tally import start_tally
+from specray.sources import Blob, Store
+from specray.tables.counts import ShardCounts
+from specray.tables.rows import Row
+from specray.tables.schema import EDITS
+from specray.tables.shards import Shard
+
+BATCH: Final = 4
+"""Images that a task edits: seconds of work, which is what dies with it."""
+
+EDITED: Final = pa.schema([*list(PLACES)[:2], *(f.with_nullable(True) for f in EDITS)])
+
+Item = tuple[Row, Blob | ImageError]
+
+
+@dataclass(frozen=True)
+class EditPass:
+    """Read, cut out, commit: the planned shards, in their order.
+
+    Parameters
+    ----------
+    wanted
+        The segment table.
+    images
+        Where the photographs are.
+    edit
+        What is done to each image, and where the output is.
+    shards
+        Shards to do, each with the name of the shard of segments that has its rows.
+    num_workers
+        Images in hand at a time; None takes one per core.
+    max_error_rate
+        See `ErrorLimit`.
+    """
+
+    wanted: Wanted
+    images: Store
+    edit: EditImage
+    shards: Sequence[tuple[Shard, str]]
+    num_workers: int | None
+    max_error_rate: float
+
+    def run(self) -> tuple[ShardCounts, dict[str, Any]]:
+        """Commit every shard, with a progress line.
+
+        Returns
+        -------
+        counts
+            Of what was committed.
+        work
+            How it went, see `Tally`.
+
+        Raises
+        ------
+        UserError
+            The cluster has no room, a store does not answer, or too many of the images are
+            errors. What was committed stays.
+        """
+        workers = plan_resources(ray.cluster_resources(), "cpu", self.num_workers).actors
+        tally = start_tally(workers)
+        limit = ErrorLimit(self.max_error_rate)
+        again = {shard.name for shard, _ in self.shards if shard.again is not None}
+        total = sum(shard.work for shard, _ in self.shards)
+        counts = ShardCounts()
+        with (
+            Progress(total, lambda: ray.get(tally.read.remote())),
+            closing(self._receipts(workers, tally)) as receipts,
+        ):
+            for name, committed in receipts:
+                counts += committed
+                if name not in again:  # what failed once may well fail again
+                    limit.add(committed)
+        work = ray.get(tally.summary.remote(total))
+        return counts, {name: work[name] for name in ("images_per_second", "repeated_images")}
+
+    def _receipts(self, workers: int, tally: Any) -> Generator[tuple[str, ShardCounts]]:
+        with DataContext.current(data_context()):
+            graph = self._graph(workers, tally)
+        with faults_as_user_errors():
+            for receipt in graph.iter_rows():
+                yield receipt["name"], ShardCounts.from_json(receipt["counts"])
+
+    def _graph(self, workers: int, tally: Any) -> Dataset:
+        """Places of the stream, edited batches, shards, a receipt for each."""
+        longest = max(shard.rows for shard, _ in self.shards)
+        # Whole batches, so that none spans two shards
+        places = -(-longest // BATCH) * BATCH
+        source = SegmentedSource(self.wanted, self.shards, places)
+        listed = ray.data.read_datasource(source).repartition(
+            target_num_rows_per_block=BATCH, strict=True
+        )
+        edited = listed.map_batches(
+            Edit(self.images, self.edit, tally),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=1,
+            compute=TaskPoolStrategy(workers),
+        )
+        receipts: Dataset = edited.map_batches(
+            Commit(self.edit.output, EDITS),
+            batch_size=places,
+            batch_format="pyarrow",
+            num_cpus=0,
+            compute=TaskPoolStrategy(workers),  # else a process for each shard that is ready
+        )
+        return receipts
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A block of `PLACES` to one of `EDITED`; the pictures go to the output."""
+
+    images: Store
+    edit: EditImage
+    tally: Any
+
+    def __call__(self, places: pa.Table) -> pa.Table:
+        """Edit what has no error yet; errors and unused places pass through."""
+        rows = places.to_pylist()
+        keys = [row["key"] for row in rows if row["key"] is not None]
+        if not keys:
+            return _edited(rows, {})
+        deaths = ray.get(self.tally.begin.remote("edit", keys[0], len(keys)))
+        good = [row for row in rows if row["key"] is not None and row["error"] is None]
+        with ThreadPoolExecutor(BATCH) as pool:
+            blobs = pool.map(partial(fetch, self.images), [row["key"] for row in good])
+            found = list(self._found(list(zip(good, blobs, strict=True)), deaths >= SUSPICIOUS))
+        table = _edited(rows, {row["key"]: row for row in found})
+        self.tally.end.remote("edit", keys[0])
+        errors = table.num_rows - table["error"].null_count
+        self.tally.add.remote(len(keys), errors, 0)
+        return table
+
+    def _found(self, items: Sequence[Item], alone: bool) -> Iterator[Row]:
+        if not alone:
+            work = single_threaded(self.edit)
+            for item in items:
+                with deadline():
+                    row = work(item)
+                yield row
+            return
+        make: Callable[[], Callable[[Item], Row]] = partial(single_threaded, self.edit)
+        for (place, _), result in zip(items, each_alone(make, items), strict=True):
+            yield crashed(place["key"], Stage.EDIT, result) if isinstance(result, Died) else result
+
+
+def single_threaded(edit: EditImage) -> Callable[[Item], Row]:
+    """An edit with its key, on one thread: more workers use more cores."""
+
+    def work(item: Item) -> Row:
+        place, blob = item
+        numba.set_num_threads(1)
+        with threadpool_limits(1):
+            return {"key": place["key"], **edit(place, blob)}
+
+    return work
+
+
+def _edited(places: Iterable[Row], found: dict[str, Row]) -> pa.Table:
+    rows = [place | found.get(place["key"], {}) for place in places]
+    kept = [{name: row.get(name) for name in EDITED.names} for row in rows]
+    return pa.Table.from_pylist(kept, schema=EDITED)
