@@ -26,6 +26,8 @@ from specray.errors import UserError
 
 JOBS = {
     "segment": ("specray.pipelines.segment", "SegmentConfig", "run_segment"),
+    "export": ("specray.pipelines.export", "ExportConfig", "run_export"),
+    "edit": ("specray.pipelines.edit", "EditConfig", "run_edit"),
     "report": ("specray.pipelines.report", "ReportConfig", "run_report"),
     "demo": ("specray.pipelines.demo", "DemoConfig", "run_demo"),
     "benchmark": ("specray.pipelines.benchmark", "BenchmarkConfig", "run_benchmark"),

@@ -26,6 +26,8 @@ class ErrorCode(StrEnum):
     TOO_MANY_PATCHES = "too_many_patches"  # the affinity matrix would not fit the budget
     NOT_FINITE = "not_finite"  # the backbone returned NaN or infinite features
     OUT_OF_MEMORY = "out_of_memory"  # alone, on the accelerator and on the CPU
+    CHANGED = "changed"  # is another image than the one that was segmented
+    NO_OBJECT = "no_object"  # nothing was found in it that could be cut out
     CRASHED = "crashed"  # ended or stalled its process, alone and more than once
     INTERNAL = "internal"  # an exception that nobody foresaw; worth an issue
 
@@ -37,6 +39,7 @@ class Stage(StrEnum):
     DECODE = "decode"
     FEATURES = "features"
     SEGMENT = "segment"  # anywhere from features to masks
+    EDIT = "edit"  # anywhere from reading it again to its cut-out
 
 
 class ImageError(Exception):

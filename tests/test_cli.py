@@ -18,16 +18,25 @@ import yaml
 from specray.backbones import BackboneConfig
 from specray.cli import JOBS, main, parse
 from specray.errors import UserError
-from specray.masks import ObjectConfig, RegionConfig
+from specray.masks import CRFParameters, ObjectConfig, RefineConfig, RegionConfig
 from specray.pipelines.benchmark import BenchmarkConfig
 from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
 from specray.pipelines.demo import DemoConfig
+from specray.pipelines.edit import EditConfig
+from specray.pipelines.export import ExportConfig
 from specray.pipelines.report import ReportConfig
 from specray.spectral import SpectralConfig
 from tests.conftest import ROOT
 from tests.pipelines.photographs import write_photographs
 
 BASE = ["--input", "in", "--output", "out"]
+NEEDED = {
+    "segment": BASE,
+    "edit": BASE,
+    "export": [*BASE, "--format", "coco"],
+    "report": BASE[2:],
+}
+"""What each job cannot do without."""
 
 
 def segment(*args: str) -> Any:
@@ -59,8 +68,7 @@ def test_flags_override_the_file_and_the_file_overrides_the_defaults(tmp_path: P
 def test_a_printed_configuration_is_read_back_as_the_same(
     job: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    needed = {"segment": BASE, "report": ["--output", "out"]}.get(job, [])
-    assert main([job, *needed, "--print-config"]) == 0
+    assert main([job, *NEEDED.get(job, []), "--print-config"]) == 0
     printed = capsys.readouterr().out
     file = tmp_path / "printed.yaml"
     file.write_text(printed)
@@ -99,8 +107,9 @@ def test_help_explains_every_field_of_a_job(job: str, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     "config",
     [
-        *(SegmentConfig, ReportConfig, DemoConfig, BenchmarkConfig, ImageConfig, RunConfig),
-        *(BackboneConfig, SpectralConfig, ObjectConfig, RegionConfig),
+        *(SegmentConfig, ExportConfig, EditConfig, ReportConfig, DemoConfig, BenchmarkConfig),
+        *(ImageConfig, RunConfig, BackboneConfig, SpectralConfig, ObjectConfig, RegionConfig),
+        *(RefineConfig, CRFParameters),
     ],
 )
 def test_every_setting_is_explained(config: type[Any]) -> None:
@@ -130,6 +139,9 @@ def test_a_wrong_flag_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
         ["--image-size", "0"],
         ["--regions", "0"],
         ["--erode", "-1"],
+        ["--refine-size", "3"],
+        ["--bilateral-xy", "0"],
+        ["--crf-iterations", "-1"],
         ["--methods"],
         ["--methods", "objects", "objects"],
     ],
@@ -145,20 +157,15 @@ def test_a_setting_out_of_range_exits_with_2_and_names_the_flag(
 
 def test_an_unknown_job_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segmnet"]) == 2
-    assert "segment, report" in capsys.readouterr().err
+    assert "segment, export, edit, report" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("job", JOBS)
 def test_every_job_has_a_script_that_ray_can_submit(job: str) -> None:
     script = ROOT / "jobs" / f"{job}.py"
+    flags = NEEDED.get(job, BASE[2:])
     done = subprocess.run(
-        [
-            sys.executable,
-            script,
-            "--print-config",
-            *BASE[2:],
-            *(BASE[:2] if job == "segment" else []),
-        ],
+        [sys.executable, script, "--print-config", *flags],
         capture_output=True,
         text=True,
         check=True,

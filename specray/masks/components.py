@@ -26,10 +26,9 @@ def component_labels(mask: NDArray[np.bool_], connectivity: Connectivity = 8) ->
     """
     structure = ndimage.generate_binary_structure(2, 2 if connectivity == 8 else 1)
     found, count = ndimage.label(mask, structure)
-    present, first, area = np.unique(found, return_index=True, return_counts=True)
-    inside = present > 0
-    order = np.lexsort((first[inside], -area[inside]))
+    # components are found in row-major order of their first cells
+    order = np.argsort(-np.bincount(found.ravel(), minlength=count + 1)[1:], kind="stable")
     rank = np.zeros(count + 1, dtype=np.int64)
-    rank[present[inside][order]] = np.arange(1, count + 1)
+    rank[order + 1] = np.arange(1, count + 1)
     labels: NDArray[np.int64] = rank[found]
     return labels

@@ -7,7 +7,7 @@ without an array of the image's size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,16 @@ class ImageGeometry:
     """Cells of the grid."""
     grid_w: int
 
+    @property
+    def cell_area(self) -> float:
+        """Pixels of the original image that a cell covers."""
+        shrunk = self.resized_height * self.resized_width / (self.height * self.width)
+        return self.patch**2 / shrunk
+
+    def at_size(self, height: int, width: int) -> ImageGeometry:
+        """The same grid on the image at another size."""
+        return replace(self, height=height, width=width)
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -42,7 +52,7 @@ class Blocks:
     The map itself is ``repeat(repeat(labels, heights, axis=0), widths, axis=1)``.
     """
 
-    labels: NDArray[np.int64]
+    labels: NDArray[np.integer]
     """(h', w') label of every block."""
     heights: NDArray[np.int64]
     """(h',) pixels of every row of blocks; they sum to the height of the image."""
@@ -89,7 +99,8 @@ def to_image(labels: NDArray[np.int64], geometry: ImageGeometry) -> NDArray[np.i
            [0, 0, 1, 1, 1]])
     """
     blocks = to_blocks(labels, geometry)
-    return blocks.labels.repeat(blocks.heights, axis=0).repeat(blocks.widths, axis=1)
+    image = blocks.labels.repeat(blocks.heights, axis=0).repeat(blocks.widths, axis=1)
+    return image.astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True)

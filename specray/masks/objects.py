@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +12,11 @@ from torch import Tensor
 
 from specray.masks.components import component_labels
 from specray.masks.config import Connectivity, ObjectConfig
-from specray.masks.geometry import ImageGeometry
-from specray.masks.segments import Segment, segments_from_labels
+from specray.masks.geometry import ImageGeometry, to_image
+from specray.masks.segments import Segment, segments_from_labels, segments_from_pixels
+
+if TYPE_CHECKING:  # with it comes numba, which only refining needs
+    from specray.masks.refine import Refiner
 
 
 def object_segments(
@@ -19,6 +24,7 @@ def object_segments(
     grid: tuple[int, int],
     geometries: Sequence[ImageGeometry],
     config: ObjectConfig,
+    refiners: Sequence[Refiner | None] | None = None,
 ) -> list[list[Segment]]:
     """Objects of every image of a batch, the largest first.
 
@@ -26,6 +32,10 @@ def object_segments(
     localisation (LOST's box rule with ``connectivity=4``). If there is no foreground, the only
     object is the whole image, with score 0. The score is the mean strength of the Fiedler
     vector over the object, as a fraction of its largest magnitude in the image.
+
+    With refiners the objects are the connected components of the refined foreground (DSM, CRF
+    stage), those left out that are smaller than a cell of the grid. Where nothing is left the
+    foreground is taken as it was.
 
     Parameters
     ----------
@@ -37,6 +47,8 @@ def object_segments(
         (B,) sizes of the images.
     config
         Connectivity.
+    refiners
+        (B,) of the images; None where masks stay whole cells.
 
     Returns
     -------
@@ -45,9 +57,32 @@ def object_segments(
     labels = object_labels(vectors, grid, config.connectivity)
     strengths = _strengths(vectors, grid)
     return [
-        segments_from_labels(label_map - 1, geometry, "object", _means(strength, label_map))
-        for label_map, strength, geometry in zip(labels, strengths, geometries, strict=True)
+        _refined_objects(label_map > 0, strength, geometry, config.connectivity, refiner)
+        or segments_from_labels(label_map - 1, geometry, "object", _means(strength, label_map))
+        for label_map, strength, geometry, refiner in zip(
+            labels, strengths, geometries, refiners or repeat(None, len(labels)), strict=True
+        )
     ]
+
+
+def _refined_objects(
+    foreground: NDArray[np.bool_],
+    strength: NDArray[np.float64],
+    geometry: ImageGeometry,
+    connectivity: Connectivity,
+    refiner: Refiner | None,
+) -> list[Segment]:
+    """Objects of the refined foreground; none if nothing is left of it, or nobody refines."""
+    if refiner is None:
+        return []
+    at = geometry.at_size(*refiner.size)
+    cells = to_image(np.arange(foreground.size).reshape(foreground.shape), at)
+    refined = refiner(foreground.ravel()[cells].astype(np.int32)) > 0
+    labels = component_labels(refined, connectivity)
+    kept = np.count_nonzero(np.bincount(labels.ravel())[1:] >= at.cell_area)
+    labels[labels > kept] = 0
+    scores = _means(strength.ravel()[cells], labels)
+    return segments_from_pixels(labels.astype(np.int32) - 1, geometry, "object", scores)
 
 
 def object_labels(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,10 +14,18 @@ from torch import Tensor
 from specray.masks.background import background_first
 from specray.masks.config import RegionConfig
 from specray.masks.eigengap import eigengap_clusters
-from specray.masks.geometry import ImageGeometry
+from specray.masks.geometry import ImageGeometry, to_image
 from specray.masks.kmeans import kmeans
-from specray.masks.segments import Segment, segments_from_labels
+from specray.masks.segments import (
+    Segment,
+    morphology_boxes,
+    segments_from_labels,
+    segments_from_pixels,
+)
 from specray.masks.silhouette import simplified_silhouette
+
+if TYPE_CHECKING:  # with it comes numba, which only refining needs
+    from specray.masks.refine import Refiner
 
 
 def region_segments(
@@ -25,13 +35,15 @@ def region_segments(
     geometries: Sequence[ImageGeometry],
     config: RegionConfig,
     seeds: Sequence[int],
+    refiners: Sequence[Refiner | None] | None = None,
 ) -> list[list[Segment]]:
     """Regions of every image of a batch; region 0 is the background.
 
     The masks are disjoint and cover the image. The score of a region is the mean simplified
     silhouette of its patches: 1 if all of them sit on the region's centroid, 0 if they sit on the
     edge to another region. With ``erode`` or ``dilate`` the boxes are those of DSM's
-    morphology, not the tight ones.
+    morphology, not the tight ones. With refiners the regions end at borders of the image; one
+    that others absorb is left out.
 
     Parameters
     ----------
@@ -47,6 +59,8 @@ def region_segments(
         Number of regions and morphology.
     seeds
         (B,) one seed per image, not negative.
+    refiners
+        (B,) of the images; None where masks stay whole cells.
 
     Returns
     -------
@@ -56,16 +70,26 @@ def region_segments(
     points, flat = _points(vectors), torch.from_numpy(labels).flatten(1).to(vectors.device)
     silhouettes = simplified_silhouette(points, flat).cpu().numpy()
     return [
-        segments_from_labels(
-            label_map,
-            geometry,
-            "region",
-            _means(silhouette, label_map),
-            erode=config.erode,
-            dilate=config.dilate,
+        _segments(label_map, _means(silhouette, label_map), geometry, config, refiner)
+        for label_map, silhouette, geometry, refiner in zip(
+            labels, silhouettes, geometries, refiners or repeat(None, len(labels)), strict=True
         )
-        for label_map, silhouette, geometry in zip(labels, silhouettes, geometries, strict=True)
     ]
+
+
+def _segments(
+    labels: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    geometry: ImageGeometry,
+    config: RegionConfig,
+    refiner: Refiner | None,
+) -> list[Segment]:
+    erode, dilate = config.erode, config.dilate
+    if refiner is None:
+        return segments_from_labels(labels, geometry, "region", scores, erode, dilate)
+    refined = refiner(to_image(labels, geometry.at_size(*refiner.size)))
+    boxes = morphology_boxes(labels, geometry, erode, dilate)
+    return segments_from_pixels(refined, geometry, "region", scores, boxes)
 
 
 def region_labels(

@@ -25,7 +25,7 @@ class RLE(TypedDict):
 class LabelRuns:
     """A label map in column-major order, as runs of equal label; neighbours differ."""
 
-    labels: NDArray[np.int64]
+    labels: NDArray[np.integer]
     """(T,) label of every run."""
     edges: NDArray[np.int64]
     """(T + 1,) first pixel of every run, and the number of pixels of the map at the end."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from specray.masks.enlarge import enlarge
 from specray.masks.geometry import Blocks, ImageGeometry, to_blocks
 from specray.masks.morphology import erode_dilate
 from specray.masks.rle import RLE, encode, label_runs
@@ -63,19 +64,63 @@ def segments_from_labels(
     -------
     Segments by rising index. Masks are disjoint, and cover the image if no label is -1.
     """
-    size = (geometry.height, geometry.width)
     blocks = to_blocks(labels, geometry)
+    return _segments(blocks, method, scores, morphology_boxes(labels, geometry, erode, dilate))
+
+
+def segments_from_pixels(
+    labels: NDArray[np.int32],
+    geometry: ImageGeometry,
+    method: str,
+    scores: Sequence[float] | NDArray[np.float64],
+    boxes: Mapping[int, Box] | None = None,
+) -> list[Segment]:
+    """One segment for every label of a map of pixels, at any size; see `segments_from_labels`.
+
+    Parameters
+    ----------
+    labels
+        (h, w) int32; pixels of no segment have -1.
+    geometry
+        Sizes of the original image.
+    method, scores
+        As there.
+    boxes
+        Box of every label; None takes the tight ones.
+    """
+    full = enlarge(labels, geometry.height, geometry.width)
+    ones = (np.ones(side, dtype=np.int64) for side in full.shape)
+    return _segments(Blocks(full, *ones), method, scores, boxes)
+
+
+def morphology_boxes(
+    labels: NDArray[np.int64], geometry: ImageGeometry, erode: int, dilate: int
+) -> dict[int, Box] | None:
+    """Boxes of the labels of a grid after erosion and dilation; None if there is neither."""
+    if not (erode or dilate):
+        return None
+    return {
+        label: _refined_box(labels == label, geometry, erode, dilate)
+        for label in np.unique(labels[labels >= 0]).tolist()
+    }
+
+
+def _segments(
+    blocks: Blocks,
+    method: str,
+    scores: Sequence[float] | NDArray[np.float64],
+    boxes: Mapping[int, Box] | None,
+) -> list[Segment]:
+    size = (int(blocks.heights.sum()), int(blocks.widths.sum()))
     runs = label_runs(blocks)
     areas = np.bincount(runs.labels + 1, weights=np.diff(runs.edges))[1:]
-    tight = _boxes(blocks)
+    boxes = boxes or _boxes(blocks)
     return [
         Segment(
             method=method,
             index=label,
             score=float(scores[label]),
-            bbox=_refined_box(labels == label, geometry, erode, dilate)
-            if erode or dilate
-            else tight[label],
+            bbox=boxes[label],
             area=int(areas[label]),
             rle=encode(runs, label, size),
         )

@@ -9,10 +9,11 @@ row per row that it got, in the same order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from specray.pipelines.preparing import Prepared
 from specray.tables.schema import SEGMENTS
@@ -26,20 +27,31 @@ LISTED: Final = pa.schema(
 )
 """A place of the stream."""
 
+PIXELS: Final = (
+    # null where there is an error
+    pa.field("pixels_h", pa.int32()),
+    pa.field("pixels_w", pa.int32()),
+    pa.field("pixels", pa.large_binary()),
+    # null also where masks are refined at the size of the above
+    pa.field("fine_h", pa.int32()),
+    pa.field("fine_w", pa.int32()),
+    pa.field("fine", pa.large_binary()),
+)
+"""Of a `Prepared` image."""
+
 DECODED: Final = pa.schema(
     [
         *LISTED,
         *(SEGMENTS.field(name) for name in ("size", "etag", "width", "height")),
-        pa.field("resized_width", pa.int32()),
-        pa.field("resized_height", pa.int32()),
-        pa.field("pixels_h", pa.int32()),
-        pa.field("pixels_w", pa.int32()),
-        pa.field("pixels", pa.large_binary()),  # null where there is an error
+        *PIXELS,
         SEGMENTS.field("error"),
     ]
 )
 
 SEGMENTED: Final = pa.schema([*list(LISTED)[:2], *(f.with_nullable(True) for f in SEGMENTS)])
+
+SPECTRA: Final = pa.schema([*SEGMENTED, pa.field("vectors", pa.list_(pa.float32())), *PIXELS])
+"""What an accelerator hands to the CPUs that make the masks: K x grid_h x grid_w eigenvectors."""
 
 RECEIPT: Final = pa.schema(
     [
@@ -50,19 +62,22 @@ RECEIPT: Final = pa.schema(
 """What the commit of a shard returns."""
 
 
-def images_of(decoded: pa.Table) -> Iterator[tuple[int, Prepared]]:
-    """The decoded images of a block, each with its place; their pixels are not copied."""
-    for i in np.flatnonzero(decoded["pixels"].is_valid().to_numpy()).tolist():
-        row: dict[str, Any] = {name: decoded[name][i] for name in DECODED.names}
-        shape = (row["pixels_h"].as_py(), row["pixels_w"].as_py(), 3)
+def images_of(block: pa.Table) -> Iterator[tuple[int, Prepared]]:
+    """The images of a block of `DECODED` or `SPECTRA`, each with its place; nothing is copied."""
+    for i in np.flatnonzero(block["pixels"].is_valid().to_numpy()).tolist():
         yield (
             i,
             Prepared(
-                key=row["key"].as_py(),
-                pixels=np.frombuffer(row["pixels"].as_buffer(), np.uint8).reshape(shape),
-                height=row["height"].as_py(),
-                width=row["width"].as_py(),
-                resized_height=row["resized_height"].as_py(),
-                resized_width=row["resized_width"].as_py(),
+                key=block["key"][i].as_py(),
+                pixels=_pixels(block, "pixels", i),
+                height=block["height"][i].as_py(),
+                width=block["width"][i].as_py(),
+                fine=_pixels(block, "fine", i) if block["fine"][i].is_valid else None,
             ),
         )
+
+
+def _pixels(block: pa.Table, name: str, i: int) -> NDArray[np.uint8]:
+    """(H, W, 3)."""
+    shape = (block[f"{name}_h"][i].as_py(), block[f"{name}_w"][i].as_py(), 3)
+    return np.frombuffer(block[name][i].as_buffer(), np.uint8).reshape(shape)

@@ -16,9 +16,10 @@ from specray.tables.schema import SEGMENTS
 
 @dataclass(frozen=True)
 class Commit:
-    """A block of `SEGMENTED` to a file, and a `RECEIPT`."""
+    """The rows of a shard to its file, and a `RECEIPT`."""
 
     store: Store
+    schema: pa.Schema = SEGMENTS
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Publish the shard of the block.
@@ -29,13 +30,13 @@ class Commit:
         names = pc.unique(block["shard"]).to_pylist()
         if len(names) != 1:  # Ray cut the stream elsewhere: never write what was not planned
             raise RuntimeError(f"a commit got rows of the shards {names}")
-        done = block.filter(pc.is_valid(block["key"])).select(SEGMENTS.names)
+        done = block.filter(pc.is_valid(block["key"])).select(self.schema.names)
         rows, wanted = done, block["shard_rows"][0].as_py()
         if rows.num_rows < wanted:
             rows = self._merged(names[0], done)
         if rows.num_rows != wanted:
             raise RuntimeError(f"{rows.num_rows} rows for the {wanted} images of {names[0]}")
-        counts = commit_shard(self.store, names[0], rows)
+        counts = commit_shard(self.store, names[0], rows, self.schema)
         receipt = {"name": names[0], "counts": counts.to_json()}
         return pa.Table.from_pylist([receipt], schema=RECEIPT)
 

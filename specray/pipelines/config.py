@@ -8,7 +8,7 @@ from typing import Literal
 from specray.backbones import BackboneConfig
 from specray.checks import at_least
 from specray.errors import ErrorCode
-from specray.masks import ObjectConfig, RegionConfig
+from specray.masks import ObjectConfig, RefineConfig, RegionConfig
 from specray.sources import IMAGE_SUFFIXES
 from specray.spectral import SpectralConfig
 
@@ -131,6 +131,7 @@ class SegmentConfig:
     spectral: SpectralConfig = field(default_factory=SpectralConfig)
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
+    refinement: RefineConfig = field(default_factory=RefineConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:

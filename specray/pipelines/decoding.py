@@ -15,7 +15,7 @@ from specray.errors import ErrorCode, ImageError, Stage, UserError, unforeseen
 from specray.pipelines.blocks import DECODED
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.isolation import SUSPICIOUS, Died, deadline, each_alone
-from specray.pipelines.preparing import check_grid, prepare
+from specray.pipelines.preparing import check_grid
 from specray.sources import Blob, Store, decode, image_size, resized_size
 from specray.tables.rows import Row, error_row
 
@@ -103,16 +103,18 @@ def _pixels(config: SegmentConfig, patch_size: int, key: str, data: bytes, row: 
         seen = resized_size(height, width, images.image_size)
         check_grid(*seen, patch_size, images.max_patches, config.spectral.cell(patch_size))
     image = decode(data, max_pixels=images.max_pixels, short_side=images.image_size)
-    prepared = prepare(key, image, patch_size)
-    return {
+    found = {
         "height": image.height,
         "width": image.width,
-        "resized_height": prepared.resized_height,
-        "resized_width": prepared.resized_width,
-        "pixels_h": prepared.pixels.shape[0],
-        "pixels_w": prepared.pixels.shape[1],
-        "pixels": prepared.pixels.tobytes(),
+        "pixels_h": image.pixels.shape[0],
+        "pixels_w": image.pixels.shape[1],
+        "pixels": image.pixels.tobytes(),
     }
+    side = config.refinement.short_side(image.pixels.shape[:2], height, width)
+    if side is not None:
+        fine = decode(data, max_pixels=images.max_pixels, short_side=side).pixels
+        found |= {"fine_h": fine.shape[0], "fine_w": fine.shape[1], "fine": fine.tobytes()}
+    return found
 
 
 def decoded_block(listed: pa.Table, rows: Iterable[Row]) -> pa.Table:

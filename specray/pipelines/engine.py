@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from specray.backbones import Backbone
 from specray.errors import ErrorCode, ImageError, Stage, unforeseen
-from specray.masks import ImageGeometry, Segment, object_segments, region_segments
 from specray.pipelines.config import SegmentConfig
+from specray.pipelines.masking import Masking
 from specray.pipelines.preparing import Prepared
-from specray.seeds import derive_seed
-from specray.spectral import Eigenpairs, decompose
-from specray.tables.rows import Row, error_row, segment_row
+from specray.spectral import decompose
+from specray.tables.rows import Row, error_row
 
 _WORKSPACE_BYTES = 8 * 2**30
 """Room on a GPU for the affinity matrices of one batch."""
@@ -39,6 +39,8 @@ class Engine:
     fallback
         Makes the engine that takes an image for which the accelerator has too little memory; None
         where there is nothing to fall back to.
+    masks
+        Whether to make the masks as well; without, rows have ``vectors`` instead of ``segments``.
 
     Attributes
     ----------
@@ -52,7 +54,11 @@ class Engine:
         backbone: Backbone,
         device: str,
         fallback: Callable[[], Engine] | None = None,
+        masks: bool = True,
     ) -> None:
+        self._masking = (
+            Masking(config, config.spectral.cell(backbone.patch_size)) if masks else None
+        )
         self._config = config
         self._backbone = backbone
         self._device = torch.device(device)
@@ -105,7 +111,7 @@ class Engine:
             return
         by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for i, image in enumerate(images):
-            by_shape[image.pixels.shape].append(i)
+            by_shape[self._seen(image).shape].append(i)
         for (height, width, _), members in by_shape.items():
             cell = self._config.spectral.cell(self._backbone.patch_size)
             affinity_bytes = 4 * ((height // cell) * (width // cell)) ** 2
@@ -115,7 +121,8 @@ class Engine:
 
     @torch.inference_mode()
     def _rows(self, batch: list[Prepared]) -> list[Row]:
-        pixels = torch.from_numpy(np.stack([image.pixels for image in batch])).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.stack([self._seen(image) for image in batch]))
+        pixels = pixels.permute(0, 3, 1, 2)
         features = self._backbone(pixels)
         finite = features.isfinite().flatten(1).all(dim=1).tolist()
         good = [i for i, ok in enumerate(finite) if ok]
@@ -127,71 +134,35 @@ class Engine:
                 rows[i] = row
         return rows
 
+    def _seen(self, image: Prepared) -> NDArray[np.uint8]:
+        return image.whole_patches(self._backbone.patch_size)
+
     def _segment(self, batch: list[Prepared], pixels: Tensor, features: Tensor) -> list[Row]:
-        patch = self._backbone.patch_size
+        patch, spectral = self._backbone.patch_size, self._config.spectral
         grid = (pixels.shape[2] // patch, pixels.shape[3] // patch)
-        spectral = self._config.spectral
         images = pixels if spectral.color_lambda else None
         pairs, grid = decompose(features, grid, patch, spectral, images)
-        geometries = [_geometry(image, spectral.cell(patch), grid) for image in batch]
-        segments: list[list[Segment]] = [[] for _ in batch]
-        for method in self._config.methods:
-            for have, new in zip(
-                segments, self._find(method, batch, pairs, grid, geometries), strict=True
-            ):
-                have.extend(new)
-        return self._assemble(batch, pairs, grid, segments)
-
-    def _find(
-        self,
-        method: str,
-        batch: list[Prepared],
-        pairs: Eigenpairs,
-        grid: tuple[int, int],
-        geometries: Sequence[ImageGeometry],
-    ) -> list[list[Segment]]:
-        if method == "objects":
-            return object_segments(pairs.vectors, grid, geometries, self._config.objects)
-        seeds = [derive_seed(self._config.seed, image.key) for image in batch]
-        return region_segments(
-            pairs.vectors, pairs.values, grid, geometries, self._config.regions, seeds
-        )
-
-    def _assemble(
-        self,
-        batch: list[Prepared],
-        pairs: Eigenpairs,
-        grid: tuple[int, int],
-        segments: list[list[Segment]],
-    ) -> list[Row]:
-        values = pairs.values.cpu().numpy()
+        vectors, values = pairs.vectors.cpu(), pairs.values.cpu()
+        if self._masking is None:
+            masks = [{"vectors": flat} for flat in vectors.flatten(1).numpy()]
+        else:
+            found = self._masking(batch, vectors, values, grid)
+            masks = [{"segments": segments} for segments in found]
         fallback = pairs.dense_fallback.tolist()
         kept = "eigenvectors" in self._config.keep
-        vectors = _unit_range(pairs.vectors).half().flatten(1).cpu().numpy() if kept else None
+        scaled = _unit_range(vectors).half().flatten(1).numpy() if kept else None
         return [
             _size_of(image)
             | {
                 "grid_h": grid[0],
                 "grid_w": grid[1],
-                "eigenvalues": values[i],
-                "eigenvectors": None if vectors is None else vectors[i],
+                "eigenvalues": values[i].numpy(),
+                "eigenvectors": None if scaled is None else scaled[i],
                 "dense_fallback": fallback[i],
-                "segments": [segment_row(segment) for segment in segments[i]],
             }
+            | masks[i]
             for i, image in enumerate(batch)
         ]
-
-
-def _geometry(image: Prepared, cell: int, grid: tuple[int, int]) -> ImageGeometry:
-    return ImageGeometry(
-        height=image.height,
-        width=image.width,
-        resized_height=image.resized_height,
-        resized_width=image.resized_width,
-        patch=cell,
-        grid_h=grid[0],
-        grid_w=grid[1],
-    )
 
 
 def _unit_range(vectors: Tensor) -> Tensor:

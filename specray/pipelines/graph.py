@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 from collections.abc import Generator
 from contextlib import closing
@@ -12,16 +11,16 @@ from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
-from ray.data.exceptions import ExecutionTimeoutError
-from ray.exceptions import RayError
 
-from specray.errors import UserError
 from specray.pipelines.cluster import ResourcePlan, data_context, plan_resources
 from specray.pipelines.committing import Commit
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.decoding import Decode
 from specray.pipelines.error_limit import ErrorLimit
+from specray.pipelines.faults import faults_as_user_errors
 from specray.pipelines.manifest_source import ManifestSource
+from specray.pipelines.masking import Masking
+from specray.pipelines.masks_apart import MakeMasks
 from specray.pipelines.progress import Progress
 from specray.pipelines.segmenting import EngineFactory, Segment
 from specray.pipelines.tally import start_tally
@@ -33,6 +32,9 @@ from specray.tables.shards import Shard
 DECODE_CPUS = 0.5
 """Of a decoding task: it waits for the store half of its time. Not the 1 of the actors, or Ray
 Data would fuse both stages and decode on the accelerator's time."""
+
+MASK_CPUS = 1
+"""Of a task that makes masks for an accelerator: nothing but computing."""
 
 COMMIT_CPUS = 0
 """Of a committing task: nothing. It has little to compute, and must not stand in a line behind the
@@ -109,16 +111,9 @@ class StreamingPass:
         watch = watch_cluster(plan, lambda: ray.get(tally.read.remote()))
         with DataContext.current(data_context(watch)):
             graph = self._graph(shards, plan, tally)
-        try:
+        with faults_as_user_errors():
             for receipt in graph.iter_rows():
                 yield receipt["name"], ShardCounts.from_json(receipt["counts"])
-        except ExecutionTimeoutError as error:
-            raise UserError(
-                f"nothing has moved for a long time ({str(error).splitlines()[0]}): look at the "
-                "state of the cluster; what is done stays, the same command continues"
-            ) from None
-        except RayError as error:
-            raise _user_error_in(error) or error from None
 
     def _graph(self, shards: list[Shard], plan: ResourcePlan, tally: Any) -> Dataset:
         """Places of the stream, decoded batches, segmented batches, shards, a receipt for each."""
@@ -131,7 +126,8 @@ class StreamingPass:
             batch_format="pyarrow",
             num_cpus=DECODE_CPUS,
         )
-        factory = EngineFactory(self.config, self.weights_sha256, plan.device)
+        on_cpu = plan.device == "cpu"
+        factory = EngineFactory(self.config, self.weights_sha256, plan.device, masks=on_cpu)
         segmented = decoded.map_batches(
             Segment,
             fn_constructor_args=(factory, tally),
@@ -141,6 +137,14 @@ class StreamingPass:
             num_cpus=1,
             num_gpus=int(plan.device == "cuda"),
         )
+        if not on_cpu:
+            cell = self.config.spectral.cell(self.patch_size)
+            segmented = segmented.map_batches(
+                MakeMasks(Masking(self.config, cell), tally),
+                batch_size=None,
+                batch_format="pyarrow",
+                num_cpus=MASK_CPUS,
+            )
         # Every block holds `_batch_size` places, so that a batch of `shard_size` is whole blocks.
         receipts: Dataset = segmented.map_batches(
             Commit(self.output),
@@ -150,15 +154,6 @@ class StreamingPass:
             compute=TaskPoolStrategy(plan.actors),  # else a process for each shard that is ready
         )
         return receipts
-
-
-def _user_error_in(error: RayError) -> UserError | None:
-    """What a person can mend, out of what Ray has wrapped around it.
-
-    Of an actor that failed to start Ray hands over the text, not the exception.
-    """
-    found = re.search(r"specray\.errors\.UserError: (.+)", str(error))
-    return UserError(found[1]) if found else None
 
 
 def divisor_up_to(batch_size: int, shard_size: int) -> int:

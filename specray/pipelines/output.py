@@ -6,9 +6,10 @@ import dataclasses
 import io
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final
 
 import pyarrow as pa
@@ -92,9 +93,28 @@ class Output:
             self._publish(changes)
         self._store.remove_temporaries()
 
-    def missing(self, retry: Sequence[ErrorCode]) -> list[Shard]:
-        """What there is to do: shards that are not committed, and error rows to do again."""
-        again = self._rows_again(retry)
+    @property
+    def committed(self) -> Mapping[str, ShardCounts]:
+        """Those of the shards that are there, by name."""
+        return self._committed
+
+    def missing(
+        self,
+        retry: Sequence[ErrorCode],
+        outdated: Mapping[str, frozenset[str]] = MappingProxyType({}),
+    ) -> list[Shard]:
+        """What there is to do: shards that are not committed, and rows to do again.
+
+        Parameters
+        ----------
+        retry
+            Error rows of these codes are done again.
+        outdated
+            Per shard, keys of further rows of it.
+        """
+        again = dict(outdated)
+        for name, keys in self._rows_again(retry).items():
+            again[name] = again.get(name, frozenset()) | keys
         return [
             dataclasses.replace(shard, again=again.get(shard.name))
             for shard in self.shards

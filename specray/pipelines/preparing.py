@@ -1,4 +1,4 @@
-"""Decoded images as the backbone takes them: whole patches, within the budget."""
+"""Decoded images as the engine takes them, within the budget of patches."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from specray.sources import DecodedImage
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image as the backbone takes it."""
+    """An image as the engine takes it."""
 
     key: str
     pixels: NDArray[np.uint8]
-    """(H, W, 3) RGB, whole patches."""
+    """(H, W, 3) RGB at the size that the backbone sees, before it is cropped to whole patches."""
     height: int
     """Pixels of the original image."""
     width: int
-    resized_height: int
-    """Pixels after resizing, before cropping to whole patches."""
-    resized_width: int
+    fine: NDArray[np.uint8] | None = None
+    """(h, w, 3) at the size at which masks are refined, where that is another."""
+
+    def whole_patches(self, patch_size: int) -> NDArray[np.uint8]:
+        """The pixels cropped to whole patches at the top left (DSM code, preprocessing)."""
+        height, width, _ = self.pixels.shape
+        return self.pixels[: height - height % patch_size, : width - width % patch_size]
 
 
 def check_grid(height: int, width: int, patch_size: int, max_patches: int, cell: int) -> None:
@@ -57,8 +61,6 @@ def check_grid(height: int, width: int, patch_size: int, max_patches: int, cell:
         raise ImageError(ErrorCode.TOO_MANY_PATCHES, Stage.DECODE, message)
 
 
-def prepare(key: str, image: DecodedImage, patch_size: int) -> Prepared:
-    """Crop a decoded image to whole patches at the top left (DSM code, preprocessing)."""
-    height, width = image.pixels.shape[:2]
-    cropped = image.pixels[: height - height % patch_size, : width - width % patch_size]
-    return Prepared(key, cropped, image.height, image.width, height, width)
+def prepare(key: str, image: DecodedImage) -> Prepared:
+    """An image whose masks are refined at the size that the backbone sees."""
+    return Prepared(key, image.pixels, image.height, image.width)

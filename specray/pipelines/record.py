@@ -29,8 +29,37 @@ def new_record(
         The output holds a run whose rows were decided otherwise, and ``--overwrite`` is not given.
     """
     decisive = _decisive(config, source, weights)
+    return {
+        **record_of("segment", config, decisive, output, overwrite=config.run.overwrite),
+        "weights": {"source": weights.source, "sha256": weights.sha256},
+    }
+
+
+def record_of(
+    job: str, config: Any, decisive: dict[str, Any], output: Store, *, overwrite: bool
+) -> dict[str, Any]:
+    """The record of any job.
+
+    Parameters
+    ----------
+    job
+        Its name.
+    config
+        Its configuration, a dataclass.
+    decisive
+        What decides its rows, as JSON holds it.
+    output
+        Where it writes.
+    overwrite
+        What the output holds does not count.
+
+    Raises
+    ------
+    UserError
+        As `new_record`.
+    """
     fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-    earlier = None if config.run.overwrite else read_run(output)
+    earlier = None if overwrite else read_run(output)
     if earlier is not None and earlier.get("decisive") != decisive:
         raise UserError(
             f"{config.output} holds a run with another configuration "
@@ -39,13 +68,12 @@ def new_record(
         )
     return {
         "status": "running",
-        "job": "segment",
+        "job": job,
         "schema_version": SCHEMA_VERSION,
         "fingerprint": fingerprint,
         "finished_manifest": finished_manifest(earlier),
         "decisive": decisive,
         "configuration": dataclasses.asdict(config),
-        "weights": {"source": weights.source, "sha256": weights.sha256},
         "versions": package_versions(),
     }
 

@@ -15,7 +15,7 @@ import torch
 
 from specray.backbones import build_backbone
 from specray.errors import Stage, UserError
-from specray.pipelines.blocks import SEGMENTED, images_of
+from specray.pipelines.blocks import PIXELS, SEGMENTED, SPECTRA, images_of
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.decoding import crashed
 from specray.pipelines.engine import Engine
@@ -32,6 +32,8 @@ class EngineFactory:
     config: SegmentConfig
     weights_sha256: str | None
     device: str
+    masks: bool = True
+    """Whether the engine makes the masks, too; else `MakeMasks` does."""
 
     def __call__(self) -> Engine:
         """Load the weights and build the backbone.
@@ -47,11 +49,11 @@ class EngineFactory:
             raise UserError(f"{weights.source} changed since the run began; start it again")
         backbone = build_backbone(self.config.features, weights.data, weights.source, self.device)
         spare = None if self.device == "cpu" else dataclasses.replace(self, device="cpu")
-        return Engine(self.config, backbone, self.device, spare)
+        return Engine(self.config, backbone, self.device, spare, self.masks)
 
 
 class Segment:
-    """The actor: a block of `DECODED` to one of `SEGMENTED`."""
+    """The actor: a block of `DECODED` to one of `SEGMENTED`, or of `SPECTRA` without masks."""
 
     def __init__(self, factory: EngineFactory, tally: Any) -> None:
         self._factory = factory
@@ -61,12 +63,14 @@ class Segment:
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """Segment what was decoded; errors and unused places pass through."""
         keys = decoded["key"].drop_null()
+        apart = not self._factory.masks
         if not len(keys):
-            return segment_block(decoded, self._engine)
+            return segment_block(decoded, self._engine, apart=apart)
         first = keys[0].as_py()
         deaths = ray.get(self._tally.begin.remote("segment", first, len(keys)))
         fallbacks = self._engine.fallbacks
-        table = segment_block(decoded, partial(self._rows, alone=deaths >= SUSPICIOUS))
+        rows = partial(self._rows, alone=deaths >= SUSPICIOUS)
+        table = segment_block(decoded, rows, apart=apart)
         self._tally.end.remote("segment", first)
         errors = table.num_rows - table["error"].null_count
         self._tally.add.remote(len(keys), errors, self._engine.fallbacks - fallbacks)
@@ -87,14 +91,25 @@ class Segment:
 
 
 def segment_block(
-    decoded: pa.Table, segment: Callable[[Sequence[Prepared]], Iterable[Row]]
+    decoded: pa.Table,
+    segment: Callable[[Sequence[Prepared]], Iterable[Row]],
+    *,
+    apart: bool = False,
 ) -> pa.Table:
-    """Rows of the output at the places of their images; what is no image passes through."""
+    """Rows of the output at the places of their images; what is no image passes through.
+
+    With `apart` the block is one of `SPECTRA`: good rows keep their pixels.
+    """
     images = dict(images_of(decoded))
     found = dict(zip(images, segment(list(images.values())), strict=True))
     columns = [name for name in decoded.column_names if name in SEGMENTED.names]
     rows = [row | found.get(i, {}) for i, row in enumerate(decoded.select(columns).to_pylist())]
-    return pa.Table.from_pylist(rows, schema=SEGMENTED)
+    if not apart:
+        return pa.Table.from_pylist(rows, schema=SEGMENTED)
+    spectra = pa.Table.from_pylist(rows, schema=pa.schema(list(SPECTRA)[: len(SEGMENTED) + 1]))
+    for field in PIXELS:
+        spectra = spectra.append_column(field, decoded[field.name])
+    return spectra
 
 
 def _make_single(factory: EngineFactory) -> Callable[[Prepared], Row]:

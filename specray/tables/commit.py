@@ -25,6 +25,9 @@ _NAME: Final = re.compile(rf"{FOLDER}[0-9a-f]{{32}}\.parquet")
 
 _SHARD: Final = b"specray.shard"
 _COUNTS: Final = b"specray.counts"
+_SEALED: Final = b"specray.seal"
+_FOOTER: Final = frozenset({_SHARD, _COUNTS, _SEALED})
+"""What a file says of itself, besides its schema."""
 
 _SEAL: Final = re.compile(rb"specray-seal:(\d{20}):([0-9a-f]{64}):([0-9a-f]{64})")
 """In the footer: bytes of the pages, their SHA-256, and that of the footer without this last one.
@@ -40,15 +43,17 @@ _REQUESTS: Final = 32
 """Footers read at a time: they wait for the store, they do not compute."""
 
 
-def commit_shard(store: Store, name: str, rows: pa.Table) -> ShardCounts:
+def commit_shard(
+    store: Store, name: str, rows: pa.Table, schema: pa.Schema = SEGMENTS
+) -> ShardCounts:
     """Publish the rows of a shard under its name, whole or not at all.
 
     The footer names the shard and its counts: what a resume needs to know is read without the
     rows, and a file that was put there by other means is not taken for a shard.
     """
     counts = count_rows(rows)
-    footer = {_SHARD: name.encode(), _COUNTS: counts.to_json().encode(), b"specray.seal": _UNSEALED}
-    schema = SEGMENTS.with_metadata(SEGMENTS.metadata | footer)
+    footer = {_SHARD: name.encode(), _COUNTS: counts.to_json().encode(), _SEALED: _UNSEALED}
+    schema = schema.with_metadata(schema.metadata | footer)
     buffer = io.BytesIO()
     pq.write_table(rows.cast(schema), buffer, compression="zstd")
     store.write(name, _sealed(buffer.getvalue()))
@@ -99,7 +104,8 @@ def read_shard(store: Store, name: str, columns: Iterable[str] | None = None) ->
             " again, which does it anew"
         )
     rows = pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
-    return rows.replace_schema_metadata(SEGMENTS.metadata)
+    ours = {name: value for name, value in rows.schema.metadata.items() if name not in _FOOTER}
+    return rows.replace_schema_metadata(ours)
 
 
 def keys_with(rows: pa.Table, codes: Iterable[str]) -> frozenset[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from specray.errors import Stage
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,11 @@ class ShardCounts:
     segments: int = 0
     bytes: int = 0
     """Of the file."""
+    matting_fallbacks: int = 0
+    inherited: int = 0
+    """Error rows of an edit that are those of its segment table."""
+    file_bytes: int = 0
+    """Of the pictures of an edit."""
 
     @property
     def errors(self) -> int:
@@ -35,6 +42,9 @@ class ShardCounts:
             self.dense_fallbacks + other.dense_fallbacks,
             self.segments + other.segments,
             self.bytes + other.bytes,
+            self.matting_fallbacks + other.matting_fallbacks,
+            self.inherited + other.inherited,
+            self.file_bytes + other.file_bytes,
         )
 
     def to_json(self) -> str:
@@ -48,11 +58,25 @@ class ShardCounts:
 
 
 def count_rows(rows: pa.Table) -> ShardCounts:
-    """Counts of a table of rows; its file has no size yet."""
+    """Counts of a table of segments or of edits; its file has no size yet."""
     codes = pc.value_counts(pc.struct_field(rows["error"], "code").drop_null()).to_pylist()
-    return ShardCounts(
-        images=rows.num_rows,
-        codes={entry["values"]: entry["counts"] for entry in codes},
-        dense_fallbacks=pc.sum(rows["dense_fallback"]).as_py() or 0,
-        segments=pc.sum(pc.list_value_length(rows["segments"])).as_py() or 0,
+    counts = ShardCounts(
+        images=rows.num_rows, codes={entry["values"]: entry["counts"] for entry in codes}
     )
+    if "segments" in rows.column_names:
+        return replace(
+            counts,
+            dense_fallbacks=_sum(rows["dense_fallback"]),
+            segments=_sum(pc.list_value_length(rows["segments"])),
+        )
+    stages = pc.struct_field(rows["error"], "stage")
+    return replace(
+        counts,
+        matting_fallbacks=_sum(rows["matting_fallback"]),
+        inherited=_sum(pc.not_equal(stages, str(Stage.EDIT))),
+        file_bytes=_sum(rows["file_size"]),
+    )
+
+
+def _sum(values: pa.ChunkedArray) -> int:
+    return pc.sum(values).as_py() or 0

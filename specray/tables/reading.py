@@ -13,7 +13,7 @@ from specray.errors import UserError
 from specray.sources import Store, open_store
 from specray.tables.commit import read_shard
 from specray.tables.run import read_run
-from specray.tables.schema import SEGMENTS
+from specray.tables.schema import EDITS, SEGMENTS
 from specray.tables.shards import plan_shards
 
 logger = logging.getLogger(__name__)
@@ -33,15 +33,18 @@ def read(
     >>> rows = read("s3://bucket/out", columns=["key", "error"])  # doctest: +SKIP
     """
     names = None if columns is None else list(columns)
+    store = open_store(uri, endpoint)
     while True:
         with suppress(StateChanged):
-            return _read(uri, names, endpoint)
+            return _read(store, names)
 
 
-def _read(uri: str, names: list[str] | None, endpoint: str | None) -> pa.Table:
-    fields = SEGMENTS.names if names is None else names
-    empty = pa.schema([SEGMENTS.field(name) for name in fields], SEGMENTS.metadata).empty_table()
-    return pa.concat_tables([empty, *scan(uri, columns=names, endpoint=endpoint)])
+def _read(store: Store, names: list[str] | None) -> pa.Table:
+    run = _run_of(store)
+    schema = EDITS if run["job"] == "edit" else SEGMENTS
+    fields = schema.names if names is None else names
+    empty = pa.schema([schema.field(name) for name in fields], schema.metadata).empty_table()
+    return pa.concat_tables([empty, *_rows_of(store, run, names)])
 
 
 def scan(
@@ -55,9 +58,9 @@ def scan(
     Parameters
     ----------
     uri
-        The ``--output`` of a segment job: a folder or URI.
+        The ``--output`` of a segment or edit job: a folder or URI.
     columns
-        Of `specray.tables.schema.SEGMENTS`; None takes all.
+        Of `specray.tables.schema.SEGMENTS` or ``EDITS``; None takes all.
     endpoint
         URL of an S3-compatible store.
 
@@ -69,10 +72,7 @@ def scan(
         Not all rows of the state that was begun can be had any more; read again.
     """
     store = open_store(uri, endpoint)
-    run = read_run(store)
-    if run is None:
-        raise UserError(f"{uri} holds no run.json; run specray segment first")
-    yield from _rows_of(store, run, columns)
+    yield from _rows_of(store, _run_of(store), columns)
 
 
 def read_segments(store: Store, columns: Iterable[str] | None = None) -> Iterator[pa.Table]:
@@ -80,6 +80,13 @@ def read_segments(store: Store, columns: Iterable[str] | None = None) -> Iterato
     run = read_run(store)
     if run is not None:
         yield from _rows_of(store, run, columns)
+
+
+def _run_of(store: Store) -> dict[str, Any]:
+    run = read_run(store)
+    if run is None:
+        raise UserError(f"{store.uri} holds no run.json; run specray segment first")
+    return run
 
 
 def _rows_of(

@@ -1,4 +1,4 @@
-"""The Arrow schema of the segment table: one row per image of the manifest, good or bad."""
+"""The Arrow schemas of the tables: one row per image of the manifest, good or bad."""
 
 from __future__ import annotations
 
@@ -53,6 +53,27 @@ SEGMENTS: Final = pa.schema(
         # true where the iterative solver did not converge and dense eigh took over
         pa.field("dense_fallback", pa.bool_()),
         pa.field("segments", pa.list_(SEGMENT)),
+        pa.field("error", ERROR),
+    ],
+    metadata={"schema_version": SCHEMA_VERSION},
+)
+
+EDITS: Final = pa.schema(
+    [
+        # of the segment table, as are the next four
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("size", pa.int64()),
+        pa.field("etag", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        # the picture, relative to the output, and its bytes
+        pa.field("file", pa.string()),
+        pa.field("file_size", pa.int64()),
+        # mean alpha: the share of the image that the object has
+        pa.field("coverage", pa.float32()),
+        # true where the matting solver failed and the image's edges alone shaped the border
+        pa.field("matting_fallback", pa.bool_()),
+        # of stage `edit`, or the one of the segment table
         pa.field("error", ERROR),
     ],
     metadata={"schema_version": SCHEMA_VERSION},

@@ -22,7 +22,7 @@ from specray.tables.rows import Row, table_of
 
 
 def prepared(pixels: NDArray[np.uint8], key: str = "a.png") -> Prepared:
-    return prepare(key, DecodedImage(pixels, *pixels.shape[:2]), patch_size=16)
+    return prepare(key, DecodedImage(pixels, *pixels.shape[:2]))
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

@@ -18,6 +18,7 @@ from pycocotools import mask as coco_mask
 
 from specray.backbones import BackboneConfig
 from specray.errors import UserError
+from specray.masks import RefineConfig
 from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
 from specray.pipelines.graph import StreamingPass
 from specray.pipelines.segment import run_segment
@@ -228,6 +229,7 @@ def test_kept_eigenvectors_reproduce_the_object(photographs: Path, tmp_path: Pat
         configuration(photographs, tmp_path),
         keep=("eigenvectors",),
         images=ImageConfig(limit=4),
+        refinement=RefineConfig("none"),
     )
     run_segment(config)
     for row in rows_of(tmp_path).to_pylist():

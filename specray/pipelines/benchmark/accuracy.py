@@ -6,12 +6,14 @@ in the layouts of their publishers, below one root.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +33,12 @@ from specray.evaluation import (
     voc_boxes,
     xywh_boxes,
 )
+from specray.masks import RefineConfig
+from specray.masks.config import Refine
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.engine import Engine
+from specray.pipelines.masking import Masking
+from specray.pipelines.masks_apart import make_masks
 from specray.pipelines.preparing import prepare
 from specray.sources import decode
 from specray.tables.rows import Row
@@ -62,62 +68,93 @@ class Score:
 
     dataset: str
     metric: str
+    refine: str
+    """How the masks were refined."""
     images: int
     specray: float
-    centred_box: float
+    centred_box: float | None
 
 
 def accuracy_rows(root: Path, config: SegmentConfig, backbone: Backbone) -> Iterator[Score]:
-    """Score the objects that a configuration finds; sets that are absent are left out.
+    """Score the objects that a configuration finds, with each refinement; absent sets are left out.
 
     CorLoc: share of images whose object 0 has IoU >= 0.5 with a true box. Foreground IoU: union
     of all objects against the mask, mean over the frames of a sequence, then over sequences.
+    IoU to crf: union of all objects against that of the exact refinement, mean over the images.
     """
-    engine = Engine(config, backbone, "cpu")
+    config = dataclasses.replace(config, methods=("objects",))
     for name, read in DATASETS.items():
         if (root / name).is_dir():
-            yield from _scores(name, read(root / name), engine, backbone.patch_size)
+            yield from _scores(name, read(root / name), config, backbone)
+
+
+@dataclass
+class _Sums:
+    """Of one way to refine."""
+
+    boxes: CorLoc = field(default_factory=CorLoc)
+    groups: dict[str, ForegroundSums] = field(default_factory=lambda: defaultdict(ForegroundSums))
+    to_exact: ForegroundSums = field(default_factory=ForegroundSums)
 
 
 def _scores(
-    name: str, images: Iterator[Labelled], engine: Engine, patch_size: int
+    name: str, images: Iterator[Labelled], config: SegmentConfig, backbone: Backbone
 ) -> Iterator[Score]:
-    ours, trivial = CorLoc(), CorLoc()
-    groups: dict[str, ForegroundSums] = defaultdict(ForegroundSums)
-    trivial_groups: dict[str, ForegroundSums] = defaultdict(ForegroundSums)
-    count = 0
+    engine = Engine(config, backbone, "cpu", masks=False)
+    maskings = _maskings(config, config.spectral.cell(backbone.patch_size))
+    sums = {refine: _Sums() for refine in maskings}
+    trivial, count = _Sums(), 0
     for image in images:
         count += 1
-        row = _segment(image.path, engine, patch_size)
-        objects = [s for s in row["segments"] if s["method"] == "object"]
-        ours += corloc(_whole_patches(objects[0]["bbox"], row, patch_size), image.boxes)
-        trivial += corloc(centred_box(row["height"], row["width"], BOX_SIDE), image.boxes)
+        prepared = prepare(str(image.path), decode(image.path.read_bytes(), max_pixels=2**26))
+        row = engine([prepared])[0]
+        size = (prepared.height, prepared.width)
+        rows = {refine: row | make_masks(maskings[refine], prepared, row) for refine in maskings}
+        exact = _foreground(rows["crf"])
+        trivial.boxes += corloc(centred_box(*size, BOX_SIDE), image.boxes)
+        for refine, found in rows.items():
+            box = xywh_boxes([found["segments"][0]["bbox"]])[0]
+            if refine == "none":
+                box = _whole_patches(box, row, backbone.patch_size)
+            sums[refine].boxes += corloc(box, image.boxes)
+            sums[refine].to_exact += foreground(_foreground(found), exact)
         if image.mask is not None:
-            found = coco_mask.decode(coco_mask.merge([s["rle"] for s in objects])).astype(bool)
             group = image.path.parent.name
-            groups[group] += foreground(found, image.mask)
-            centred = centred_mask(row["height"], row["width"], MASK_SIDE)
-            trivial_groups[group] += foreground(centred, image.mask)
-    yield Score(name, "CorLoc", count, _percent(ours.finish()), _percent(trivial.finish()))
-    if groups:
-        iou = mean_of_groups(groups.values()).iou
-        centred_iou = mean_of_groups(trivial_groups.values()).iou
-        yield Score(name, "foreground IoU", count, _percent(100 * iou), _percent(100 * centred_iou))
+            trivial.groups[group] += foreground(centred_mask(*size, MASK_SIDE), image.mask)
+            for refine, found in rows.items():
+                sums[refine].groups[group] += foreground(_foreground(found), image.mask)
+    for refine, of in sums.items():
+        ours, box = of.boxes.finish(), trivial.boxes.finish()
+        yield Score(name, "CorLoc", refine, count, _percent(ours), _percent(box))
+        if of.groups:
+            iou, centred = (100 * mean_of_groups(x.groups.values()).iou for x in (of, trivial))
+            yield Score(name, "foreground IoU", refine, count, _percent(iou), _percent(centred))
+        to_exact = 100 * of.to_exact.finish().iou
+        yield Score(name, "IoU to crf", refine, count, _percent(to_exact), None)
 
 
-def _segment(path: Path, engine: Engine, patch_size: int) -> Row:
-    image = decode(path.read_bytes(), max_pixels=2**26)
-    return engine([prepare(str(path), image, patch_size)])[0]
+def _maskings(config: SegmentConfig, cell: int) -> dict[str, Masking]:
+    kinds = get_args(Refine)
+    configs = (dataclasses.replace(config, refinement=RefineConfig(kind)) for kind in kinds)
+    return {kind: Masking(each, cell) for kind, each in zip(kinds, configs, strict=True)}
 
 
-def _whole_patches(bbox: list[float], row: Row, patch_size: int) -> Boxes:
+def _foreground(row: Row) -> NDArray[np.bool_]:
+    """(H, W) union of the objects."""
+    union: NDArray[np.uint8] = coco_mask.decode(
+        coco_mask.merge([s["rle"] for s in row["segments"]])
+    )
+    return union.astype(np.bool_)
+
+
+def _whole_patches(box: Boxes, row: Row, patch_size: int) -> Boxes:
     """The box (4,) xyxy without the strip beyond the last whole patch (DSM's protocol).
 
     Our masks and boxes reach the border of the image; the reference's boxes end with the grid.
     """
     end = np.array([row["grid_w"], row["grid_h"]] * 2) * patch_size
-    box: Boxes = np.minimum(xywh_boxes([bbox])[0], end)
-    return box
+    inside: Boxes = np.minimum(box, end)
+    return inside
 
 
 def _percent(value: float) -> float:

@@ -32,7 +32,7 @@ def photographs(root: str | None) -> list[Path]:
 def pixels_of(path: Path, patch_size: int, short_side: int | None = None) -> Tensor:
     """``(1, 3, H, W)`` uint8: an image as the segment job gives it to the backbone."""
     image = decode(path.read_bytes(), max_pixels=BUDGET, short_side=short_side)
-    pixels = torch.from_numpy(prepare(path.name, image, patch_size).pixels.copy())
+    pixels = torch.from_numpy(prepare(path.name, image).whole_patches(patch_size).copy())
     return pixels.permute(2, 0, 1)[None]
 
 

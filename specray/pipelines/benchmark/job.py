@@ -19,6 +19,7 @@ from specray.errors import UserError
 from specray.pipelines.benchmark.accuracy import accuracy_rows
 from specray.pipelines.benchmark.end_to_end import end_to_end_row
 from specray.pipelines.benchmark.images import photographs, pixels_of, squares_of
+from specray.pipelines.benchmark.refinement import refinement_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
 from specray.pipelines.cluster import cores
 from specray.pipelines.config import SegmentConfig
@@ -28,6 +29,7 @@ from specray.tables.run import package_versions
 PATCHES: Final = {480: 7, 960: 3}
 """Image side in pixels to timed repeats: 900 and 3600 patches of 16 pixels."""
 BATCH: Final = 8
+REFINE_REPEATS: Final = 5
 _NOTE: Final = (
     "Scores are those of this backbone and these images, beside a box in the middle of each image; "
     "with a supervised backbone they say nothing about the papers' unsupervised figures."
@@ -64,7 +66,7 @@ class BenchmarkConfig:
     data: str | None = None
     backbone: str = "descriptor"
     weights: str | None = None
-    parts: tuple[str, ...] = ("solver", "agreement", "end-to-end", "accuracy")
+    parts: tuple[str, ...] = ("solver", "agreement", "refinement", "end-to-end", "accuracy")
     threads: int | None = None
 
 
@@ -141,6 +143,15 @@ def _agreement(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str
     yield {"name": "mask IoU to dense eigh", **asdict(mask_agreement(stacks))}
 
 
+def _refinement(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # of the backbone: the CRF, here and there, has one
+    try:
+        yield from refinement_rows(photographs(config.data)[0], backbone, REFINE_REPEATS)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _end_to_end(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
     yield end_to_end_row(config.backbone, config.weights, backbone, photographs(config.data))
 
@@ -148,12 +159,14 @@ def _end_to_end(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[st
 def _accuracy(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
     if config.data is not None:
         for score in accuracy_rows(Path(config.data), SegmentConfig("", ""), backbone):
-            yield {"name": f"{score.dataset} {score.metric}", **asdict(score)}
+            name = f"{score.dataset} {score.metric}, {score.refine}"
+            yield {"name": name, **asdict(score)}
 
 
 MEASURES: Final = {
     "solver": _solver,
     "agreement": _agreement,
+    "refinement": _refinement,
     "end-to-end": _end_to_end,
     "accuracy": _accuracy,
 }

@@ -1,0 +1,71 @@
+"""From masks that end at patches to masks that end at the borders of the image."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specray.masks.config import RefineConfig
+from specray.masks.crf import coarse, compiled
+from specray.masks.crf.compiled_lattice import Pixels
+
+CONFIDENCE = 0.99
+"""Probability of the label that is to be refined (DSM, CRF stage)."""
+
+_ENERGIES = np.float32(-math.log(CONFIDENCE)), np.float32(-math.log(1 - CONFIDENCE))
+
+
+class Refiner:
+    """The CRF of one image. Its kernels are built once, for all label maps of the image.
+
+    Parameters
+    ----------
+    image
+        (h, w, 3) uint8, at the size at which to refine.
+    config
+        Method and parameters; not ``none``.
+    """
+
+    def __init__(self, image: Pixels, config: RefineConfig) -> None:
+        self._image = np.ascontiguousarray(image)
+        self._config = config
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) in pixels."""
+        height, width, _ = self._image.shape
+        return height, width
+
+    def __call__(self, labels: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Move the borders of a label map to those of the image.
+
+        Parameters
+        ----------
+        labels
+            (h, w) integers.
+
+        Returns
+        -------
+        (h, w) int32 of the same labels; one that the others absorb does not occur any more.
+        """
+        present, dense = np.unique(labels, return_inverse=True)
+        if len(present) == 1:
+            return labels.astype(np.int32)
+        dense = dense.reshape(labels.shape).astype(np.int32)
+        iterations = self._config.crf.crf_iterations
+        if self._config.refine == "fast":
+            found = coarse.infer(self._image, self._kernels, dense, _ENERGIES, iterations)
+        else:
+            energies = compiled.one_hot_energies(dense, len(present), _ENERGIES)
+            found = compiled.mean_field(self._kernels, energies, iterations).argmax(axis=0)
+        refined: NDArray[np.int32] = present.astype(np.int32)[found.reshape(labels.shape)]
+        return refined
+
+    @cached_property
+    def _kernels(self) -> compiled.Kernels:
+        if self._config.refine == "fast":
+            return coarse.pair_kernels(self._image, self._config.crf)
+        return compiled.pair_kernels(self._image, self._config.crf)

@@ -1,0 +1,107 @@
+"""The stage after an accelerator: spectra to masks, in tasks on CPUs that it never waits for.
+
+On a CPU the actor makes the masks itself: its core would only change places with the task's. An
+accelerator hands over what masks are made of, 20 KB of eigenvectors an image and the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import pyarrow as pa
+import ray
+import torch
+
+from specray.errors import Stage, unforeseen
+from specray.pipelines.blocks import SEGMENTED, images_of
+from specray.pipelines.decoding import crashed
+from specray.pipelines.isolation import SUSPICIOUS, Died, deadline, each_alone
+from specray.pipelines.masking import Masking
+from specray.pipelines.preparing import Prepared
+from specray.tables.rows import Row, error_row
+
+Spectrum = tuple[Prepared, Row]
+
+
+@dataclass(frozen=True)
+class MakeMasks:
+    """A block of `SPECTRA` to one of `SEGMENTED`."""
+
+    masking: Masking
+    tally: Any
+
+    def __call__(self, spectra: pa.Table) -> pa.Table:
+        """Make the masks of what has a spectrum; errors and unused places pass through."""
+        keys = spectra["key"].drop_null()
+        if not len(keys):
+            return masked_block(spectra, self.masking)
+        torch.set_num_threads(1)
+        first = keys[0].as_py()
+        deaths = ray.get(self.tally.begin.remote("masks", first, len(keys)))
+        table = masked_block(spectra, self.masking, alone=deaths >= SUSPICIOUS)
+        self.tally.end.remote("masks", first)
+        return table
+
+
+def masked_block(spectra: pa.Table, masking: Masking, *, alone: bool = False) -> pa.Table:
+    """The rows of a block of `SPECTRA`; `alone`: each image in a process that it may end."""
+    images = {i: image for i, image in images_of(spectra) if spectra["vectors"][i].is_valid}
+    rows = spectra.select(SEGMENTED.names).to_pylist()
+    items = [(image, _spectrum(spectra, i)) for i, image in images.items()]
+    for i, made in zip(images, _made(masking, items, alone), strict=True):
+        rows[i] |= made
+    return pa.Table.from_pylist(rows, schema=SEGMENTED)
+
+
+def make_masks(masking: Masking, image: Prepared, spectrum: Row) -> Row:
+    """The masks of one image, or its error.
+
+    Parameters
+    ----------
+    masking
+        What to make.
+    image
+        The image.
+    spectrum
+        A row of an engine without masks: ``grid_h``, ``grid_w``, ``eigenvalues``, ``vectors``.
+
+    Returns
+    -------
+    What to add to the row.
+    """
+    try:
+        values = torch.from_numpy(spectrum["eigenvalues"].copy())[None]
+        vectors = torch.from_numpy(spectrum["vectors"].copy()).reshape(1, values.shape[1], -1)
+        grid = (spectrum["grid_h"], spectrum["grid_w"])
+        return {"segments": masking([image], vectors, values, grid)[0]}
+    except Exception as error:
+        return _NOTHING | {"error": error_row(unforeseen(error, Stage.SEGMENT))}
+
+
+def _spectrum(spectra: pa.Table, i: int) -> Row:
+    numbers = {name: spectra[name][i].values.to_numpy() for name in ("eigenvalues", "vectors")}
+    return {name: spectra[name][i].as_py() for name in ("grid_h", "grid_w")} | numbers
+
+
+def _made(masking: Masking, items: list[Spectrum], alone: bool) -> Iterator[Row]:
+    if not alone:
+        for item in items:
+            with deadline():
+                yield make_masks(masking, *item)
+        return
+    make: Callable[[], Callable[[Spectrum], Row]] = partial(partial, partial(_make, masking))
+    for (image, _), result in zip(items, each_alone(make, items), strict=True):
+        yield crashed(image.key, Stage.SEGMENT, result) if isinstance(result, Died) else result
+
+
+def _make(masking: Masking, item: Spectrum) -> Row:
+    return make_masks(masking, *item)
+
+
+_NOTHING: Final[Row] = dict.fromkeys(
+    ("grid_h", "grid_w", "eigenvalues", "eigenvectors", "dense_fallback", "segments")
+)
+"""What an error row of this stage has of a spectrum."""

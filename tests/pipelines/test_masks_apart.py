@@ -1,0 +1,91 @@
+"""Masks made beside an accelerator: what the actor of a CPU makes, in tasks of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+from numpy.typing import NDArray
+from skimage import data
+
+from specray.backbones import BackboneConfig, build_backbone
+from specray.masks import RefineConfig
+from specray.pipelines.blocks import DECODED, SEGMENTED, SPECTRA
+from specray.pipelines.config import SegmentConfig
+from specray.pipelines.engine import Engine
+from specray.pipelines.masking import Masking
+from specray.pipelines.masks_apart import MakeMasks, masked_block
+from specray.pipelines.segmenting import segment_block
+from specray.pipelines.tally import start_tally
+from specray.tables.rows import Row
+
+CONFIG = SegmentConfig(
+    "", "", keep=("eigenvectors",), features=BackboneConfig(backbone="descriptor")
+)
+BACKBONE = build_backbone(CONFIG.features, None, "", "cpu")
+CELL = CONFIG.spectral.cell(BACKBONE.patch_size)
+
+
+def decoded() -> pa.Table:
+    """Two photographs, one of them with a finer version, an error and an unused place."""
+    small = np.ascontiguousarray(data.chelsea()[:150:2, :200:2])
+    fine = np.ascontiguousarray(data.chelsea()[:150, :200])
+    other = np.ascontiguousarray(data.astronaut()[:100, :120])
+    rows: list[Row] = [
+        {"key": "a.jpg", "height": 150, "width": 200}
+        | pixels("pixels", small)
+        | pixels("fine", fine),
+        {"key": "b.jpg", "error": {"code": "corrupt", "stage": "decode", "message": "damaged"}},
+        {"key": None},
+        {"key": "c.jpg", "height": 100, "width": 120} | pixels("pixels", other),
+    ]
+    return pa.Table.from_pylist([{"shard": "s", "shard_rows": 3} | row for row in rows], DECODED)
+
+
+def pixels(name: str, image: NDArray[np.uint8]) -> Row:
+    height, width, _ = image.shape
+    return {f"{name}_h": height, f"{name}_w": width, name: image.tobytes()}
+
+
+def spectra(config: SegmentConfig) -> pa.Table:
+    return segment_block(decoded(), Engine(config, BACKBONE, "cpu", masks=False), apart=True)
+
+
+@pytest.mark.parametrize("refine", ["none", "fast", "crf"])
+def test_masks_apart_are_those_of_the_actor(refine: str) -> None:
+    config = dataclasses.replace(CONFIG, refinement=RefineConfig(refine))  # type: ignore[arg-type]
+    expected = segment_block(decoded(), Engine(config, BACKBONE, "cpu"))
+    handed_over = spectra(config)
+    assert handed_over.schema == SPECTRA
+    found = masked_block(handed_over, Masking(config, CELL))
+    assert found.schema == SEGMENTED
+    assert found.to_pylist() == expected.to_pylist()
+    assert len(found["segments"][0]) > 1
+
+
+def test_an_image_that_raises_is_an_error_row_alone() -> None:
+    handed_over = spectra(CONFIG)
+    place = handed_over.schema.get_field_index("vectors")
+    vectors = handed_over["vectors"].to_pylist()
+    vectors[0] = vectors[0][:-1]
+    damaged = handed_over.set_column(
+        place, SPECTRA.field("vectors"), pa.array(vectors, SPECTRA.field("vectors").type)
+    )
+    rows = masked_block(damaged, Masking(CONFIG, CELL)).to_pylist()
+    assert (rows[0]["error"]["code"], rows[0]["error"]["stage"]) == ("internal", "segment")
+    assert rows[0]["segments"] is None and rows[0]["eigenvalues"] is None
+    assert rows[3] == masked_block(handed_over, Masking(CONFIG, CELL)).to_pylist()[3]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_stage_runs_in_tasks_and_passes_everything_else_through() -> None:
+    handed_over = spectra(CONFIG)
+    stage = MakeMasks(Masking(CONFIG, CELL), start_tally(1))
+    made = ray.data.from_arrow(handed_over).map_batches(
+        stage, batch_size=None, batch_format="pyarrow"
+    )
+    expected = masked_block(handed_over, Masking(CONFIG, CELL)).to_pylist()
+    assert pa.concat_tables(ray.get(made.to_arrow_refs())).to_pylist() == expected
