@@ -30,7 +30,7 @@ class Refiner:
     """
 
     def __init__(self, image: Pixels, config: RefineConfig) -> None:
-        self._image = np.ascontiguousarray(image)
+        self._image = np.array(image)  # numba compiles anew for arrays that may not be written
         self._config = config
 
     @property

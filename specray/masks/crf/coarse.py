@@ -37,8 +37,8 @@ FACTOR: Final = 2
 
 def pair_kernels(image: Pixels, parameters: CRFParameters) -> Kernels:
     """Both lattices of an image (H, W, 3), made of its coarse pixels."""
-    small = np.asarray(Image.fromarray(image).reduce(FACTOR))
-    return compiled.pair_kernels(np.ascontiguousarray(small), parameters, FACTOR)
+    small = np.array(Image.fromarray(image).reduce(FACTOR))
+    return compiled.pair_kernels(small, parameters, FACTOR)
 
 
 def infer(

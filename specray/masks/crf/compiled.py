@@ -47,8 +47,8 @@ def infer(images: Tensor, energies: Tensor, parameters: CRFParameters) -> Tensor
     batch, labels, height, width = energies.shape
     marginals = np.empty((batch, labels, height, width), np.float32)
     for i in range(batch):
-        pixels = np.ascontiguousarray(images[i].cpu().numpy())
-        flat = energies[i].cpu().numpy().reshape(labels, -1)
+        pixels = np.array(images[i].cpu().numpy(), order="C")
+        flat = np.array(energies[i].cpu().numpy(), order="C").reshape(labels, -1)
         found = mean_field(pair_kernels(pixels, parameters), flat, parameters.crf_iterations)
         marginals[i] = found.reshape(labels, height, width)
     return torch.from_numpy(marginals)
