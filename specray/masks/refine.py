@@ -51,18 +51,21 @@ class Refiner:
         -------
         (h, w) int32 of the same labels; one that the others absorb does not occur any more.
         """
-        present, dense = np.unique(labels, return_inverse=True)
+        least = int(labels.min())
+        # not np.unique, which sorts the pixels
+        present = np.flatnonzero(np.bincount((labels - least).ravel())).astype(np.int32)
         if len(present) == 1:
             return labels.astype(np.int32)
-        dense = dense.reshape(labels.shape).astype(np.int32)
+        place = np.zeros(present[-1] + 1, np.int32)
+        place[present] = np.arange(len(present))
+        dense = place[labels - least]
         iterations = self._config.crf.crf_iterations
         if self._config.refine == "fast":
             found = coarse.infer(self._image, self._kernels, dense, _ENERGIES, iterations)
         else:
             energies = compiled.one_hot_energies(dense, len(present), _ENERGIES)
             found = compiled.mean_field(self._kernels, energies, iterations).argmax(axis=0)
-        refined: NDArray[np.int32] = present.astype(np.int32)[found.reshape(labels.shape)]
-        return refined
+        return present[found.reshape(labels.shape)] + np.int32(least)
 
     @cached_property
     def _kernels(self) -> compiled.Kernels:
