@@ -17,12 +17,11 @@ from PIL import Image
 
 from specray.masks.crf import compiled
 from specray.masks.crf.compiled import Energies, Kernels, Labels, mean_field, one_hot_energies
+from specray.masks.crf.compiled_filter import LANES, filtered
 from specray.masks.crf.compiled_lattice import (
-    LANES,
     Floats,
     Lattice,
     Pixels,
-    filtered,
     find,
     locate,
     ones_key,

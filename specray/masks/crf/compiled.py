@@ -12,15 +12,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from specray.masks.crf.compiled_lattice import (
-    LANES,
-    Floats,
-    Lattice,
-    Pixels,
-    add_sliced,
-    build,
-    filtered,
-)
+from specray.masks.crf.compiled_filter import LANES, add_sliced, filtered
+from specray.masks.crf.compiled_lattice import Floats, Lattice, Pixels, build
 from specray.masks.crf.parameters import CRFParameters
 
 Labels = NDArray[np.int32]
