@@ -15,6 +15,7 @@ from specray.pipelines.benchmark import BenchmarkConfig, run_benchmark
 from specray.pipelines.benchmark.accuracy import accuracy_rows
 from specray.pipelines.benchmark.job import describe
 from specray.pipelines.benchmark.reference import exact_eigenpairs, reference_eigenpairs
+from specray.pipelines.benchmark.refinement import refinement_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
 from specray.pipelines.benchmark.timing import alternate
 from specray.pipelines.config import SegmentConfig
@@ -60,6 +61,17 @@ def test_solver_rows_say_what_was_compared() -> None:
     assert [row["name"] for row in rows] == ["affinity + eigenvectors", "eigenvectors"]
     assert all(row["images"] == 2 and row["patches"] == 120 for row in rows)
     assert "ratio" in describe({"part": "solver", **rows[0]})
+
+
+def test_refinement_rows_compare_with_pydensecrf_and_with_the_forward_pass(tmp_path: Path) -> None:
+    path = tmp_path / "1.jpg"
+    path.write_bytes(encode(photograph(), "JPEG"))
+    rows = list(refinement_rows(path, DescriptorBackbone(), repeats=1))
+    assert [str(row["name"]).rpartition(", ")[2] for row in rows] == [
+        *["to pydensecrf"] * 3,
+        *["to forward"] * 4,
+    ]
+    assert all(isinstance(row["ratio"], float) and row["ratio"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize(("shift", "corloc"), [(0, 100.0), (1000, 0.0)])

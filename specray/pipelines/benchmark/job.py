@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from specray.backbones import Backbone, BackboneConfig, build_backbone
 from specray.errors import UserError
 from specray.pipelines.benchmark.accuracy import accuracy_rows
-from specray.pipelines.benchmark.end_to_end import end_to_end_row
+from specray.pipelines.benchmark.end_to_end import end_to_end_rows
 from specray.pipelines.benchmark.images import photographs, pixels_of, squares_of
 from specray.pipelines.benchmark.refinement import refinement_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
@@ -153,7 +153,7 @@ def _refinement(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[st
 
 
 def _end_to_end(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
-    yield end_to_end_row(config.backbone, config.weights, backbone, photographs(config.data))
+    yield from end_to_end_rows(config.backbone, config.weights, backbone, photographs(config.data))
 
 
 def _accuracy(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
