@@ -23,16 +23,27 @@ PHOTOGRAPHS: Final = (
 """What scikit-image brings along, without any download."""
 
 
+_HINTS: Final = """
+Open {report} in a browser; the cut-outs are in {edits}/cutouts.
+For your own images, with DINO features:
+  specray segment --input PHOTOS --output OUT --image-size 480 --keep eigenvectors \\
+    --backbone vit_small_patch16_224.dino
+  specray edit    --input OUT --output CUTOUTS                  # transparent PNG, or a background
+  specray export  --input OUT --output LABELS --format coco     # or another that tools open
+  specray report  --output OUT --edits CUTOUTS
+"""
+
+
 @dataclass(frozen=True)
 class DemoConfig:
-    """Segment the photographs inside scikit-image and scikit-learn, offline, and report on them.
+    """Segment and cut out the photographs of scikit-image and scikit-learn, with a report; offline.
 
     Try: specray demo --output demo
 
     Parameters
     ----------
     output
-        Folder for the photographs, the table and the report.
+        Folder for the photographs, the table, the cut-outs and the report.
     backbone
         As in `specray segment`; the descriptor needs no weights.
     weights
@@ -45,32 +56,35 @@ class DemoConfig:
 
 
 def run_demo(config: DemoConfig) -> dict[str, Any]:
-    """Photographs, segment, report; see `DemoConfig`."""
+    """Photographs, segment, edit, report; see `DemoConfig`."""
+    # Ray takes seconds; pymatting compiles itself when it is first imported, which takes a minute.
+    from specray.pipelines.cluster import ray_session
+    from specray.pipelines.edit import EditConfig, run_edit
+
     start = time.monotonic()
     folder = Path(config.output)
+    segments, edits = str(folder / "segments"), str(folder / "edits")
     count = save_photographs(folder / "photographs")
-    segmented = run_segment(
-        SegmentConfig(
-            input=str(folder / "photographs"),
-            output=str(folder / "segments"),
-            keep=("eigenvectors",),
-            images=ImageConfig(image_size=480),
-            features=BackboneConfig(backbone=config.backbone, weights=config.weights),
-            run=RunConfig(overwrite=True, batch_size=2, shard_size=32),
+    with ray_session():
+        segmented = run_segment(
+            SegmentConfig(
+                input=str(folder / "photographs"),
+                output=segments,
+                keep=("eigenvectors",),
+                images=ImageConfig(image_size=480),
+                features=BackboneConfig(backbone=config.backbone, weights=config.weights),
+                run=RunConfig(overwrite=True, batch_size=2, shard_size=32),
+            )
         )
-    )
-    report = run_report(ReportConfig(output=str(folder / "segments")))
-    print(
-        f"\nOpen {report['location']} in a browser. For your own images, with DINO features:\n"
-        "  specray segment --input PHOTOS --output OUT --image-size 480 --keep eigenvectors "
-        "--backbone vit_small_patch16_224.dino && specray report --output OUT\n",
-        file=sys.stderr,
-    )
+        edited = run_edit(EditConfig(input=segments, output=edits, overwrite=True))
+    report = run_report(ReportConfig(output=segments, edits=edits))
+    print(_HINTS.format(report=report["location"], edits=edits), file=sys.stderr)
     return {
         "job": "demo",
         "images": count,
         "segments": segmented["segments"],
-        "errors": segmented["errors"],
+        "cutouts": edited["pictures"],
+        "errors": edited["errors"],  # those of the segments among them
         "seconds": round(time.monotonic() - start, 3),
         "output": config.output,
         "report": report["location"],

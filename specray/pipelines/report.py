@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from specray.checks import at_least
-from specray.errors import UserError
 from specray.sources import open_store
-from specray.tables.report import build_report
-from specray.tables.run import read_run
+from specray.tables.report import build_report, read_segment_run
 
 
 @dataclass(frozen=True)
@@ -28,16 +26,19 @@ class ReportConfig:
     ----------
     output
         Where the segment job wrote: a folder or URI.
+    edits
+        Where an edit job of this run wrote: its cut-outs are shown as well.
     input
         Where the photographs are now; absent = where the run read them.
     samples
-        Images in the gallery, drawn by a hash of their keys; about 60 KB each.
+        Images in the gallery, drawn by a hash of their keys; about 0.1 MB each.
     endpoint
         URL of an S3-compatible store for s3:// URIs; absent = the one of the run. Credentials come
         from the environment.
     """
 
     output: str
+    edits: str | None = None
     input: str | None = None
     samples: int = 48
     endpoint: str | None = None
@@ -57,15 +58,14 @@ def run_report(config: ReportConfig) -> dict[str, Any]:
     Raises
     ------
     UserError
-        The output holds no run, or a store does not answer.
+        The output holds no run, the edits are not of this run, or a store does not answer.
     """
     start = time.monotonic()
     output = open_store(config.output, config.endpoint)
-    run = read_run(output)
-    if run is None:
-        raise UserError(f"{config.output} holds no run.json; run specray segment first")
-    made = run["configuration"]
-    source = open_store(config.input or made["input"], config.endpoint or made["run"]["endpoint"])
-    summary = build_report(output, source, samples=config.samples)
+    made = read_segment_run(output)["configuration"]
+    endpoint = config.endpoint or made["run"]["endpoint"]
+    source = open_store(config.input or made["input"], endpoint)
+    edits = None if config.edits is None else open_store(config.edits, endpoint)
+    summary = build_report(output, source, samples=config.samples, edits=edits)
     seconds = round(time.monotonic() - start, 3)
     return {"job": "report", **dataclasses.asdict(summary), "seconds": seconds}

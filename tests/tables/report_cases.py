@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from specray.errors import ErrorCode, ImageError, Stage
@@ -16,6 +17,7 @@ from specray.sources import Entry, Store, write_manifest
 from specray.tables.commit import commit_shard
 from specray.tables.rows import Row, error_row, segment_row, table_of
 from specray.tables.run import write_run
+from specray.tables.schema import EDITS
 from specray.tables.shards import plan_shards
 
 HEIGHT, WIDTH, PATCH = 40, 64, 8
@@ -92,7 +94,11 @@ def run_record(images: int, source: str = "photos", **changes: Any) -> dict[str,
             "input": source,
             "keep": ["eigenvectors"],
             "seed": 4711,
+            "images": {"image_size": None},
             "features": {"backbone": "vit_of_the_test", "block": -1},
+            "spectral": {"downsample_factor": PATCH},
+            "objects": {"connectivity": 8},
+            "refinement": {"refine": "fast", "refine_size": 32},
             "run": {"shard_size": 16, "endpoint": None},
         },
         "weights": {"source": "weights/of/the/test.safetensors", "sha256": WEIGHTS},
@@ -119,6 +125,54 @@ def make_output(output: Store, rows: Sequence[Row], source: str = "photos") -> N
     """Write rows and the record of their run."""
     parts = commit(output, rows)
     write_run(output, run_record(len(rows), source, manifest=parts))
+
+
+def cutout(seed: int, mode: str = "RGBA") -> bytes:
+    """A picture of the edit job: noise, opaque in the left half alone."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (HEIGHT, WIDTH, 4), dtype=np.uint8)
+    pixels[..., 3] = np.where(np.arange(WIDTH) < WIDTH // 2, 255, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def edited(edits: Store, row: Row, picture: bytes, *, fallback: bool = False) -> Row:
+    """The row of a cut-out that is in `edits`."""
+    file = f"cutouts/{row['key']}.png"
+    edits.write(file, picture)
+    kept = {name: row.get(name) for name in ("key", "size", "etag", "width", "height")}
+    made = {"file": file, "file_size": len(picture), "matting_fallback": fallback}
+    return kept | made
+
+
+def not_edited(row: Row, code: ErrorCode, message: str) -> Row:
+    """The row of an image that could not be cut out."""
+    kept = {name: row.get(name) for name in ("key", "size", "etag", "width", "height")}
+    return kept | {"error": error_row(ImageError(code, Stage.EDIT, message))}
+
+
+def make_edits(
+    edits: Store, rows: Sequence[Row], shard_size: int = 16, **changes: Any
+) -> dict[str, Any]:
+    """Write rows of an edit job and the record of its run, which is returned."""
+    ordered = sorted(rows, key=lambda row: row["key"])
+    entries = [Entry(row["key"], 1, "e") for row in ordered]
+    parts = write_manifest(entries, edits, shard_size)
+    start = 0
+    for shard in plan_shards(edits, parts, "ed17" * 16):
+        table = pa.Table.from_pylist(ordered[start : start + shard.rows], schema=EDITS)
+        commit_shard(edits, shard.name, table, EDITS)
+        start += shard.rows
+    record: dict[str, Any] = {
+        "job": "edit",
+        "status": "finished",
+        "fingerprint": "ed17" * 16,
+        "decisive": {"segments": FINGERPRINT},
+        "manifest": parts,
+        "configuration": {"input": "out", "objects": "main", "background": "transparent"},
+    }
+    write_run(edits, record | changes)
+    return record | changes
 
 
 def report_files(output: Store) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from specray.pipelines.report import ReportConfig, run_report
 from specray.sources import LocalStore, open_store
 from specray.tables.commit import list_shards
 from specray.tables.report import build_report
-from specray.tables.run import write_run
+from specray.tables.run import read_run, write_run
 from tests.tables.report_cases import (
     HEIGHT,
     WEIGHTS,
@@ -71,6 +71,7 @@ def test_a_report_shows_good_rows_bad_rows_and_how_they_were_made(
     for row in rows[:8]:
         key = row["key"]
         wanted = [f"Photograph {key}", f"Object mask and box of {key}", f"Regions of {key}"]
+        wanted += [f"Object in patches, before refinement, of {key}"]
         wanted += [f"Eigenvector {k} of {key}" for k in range(1, 5)]
         assert set(wanted) <= set(alts)
         facts = (
@@ -85,6 +86,8 @@ def test_a_report_shows_good_rows_bad_rows_and_how_they_were_made(
     for fact in ("vit_of_the_test", WEIGHTS, "weights/of/the/test.safetensors", "4711", "9.8.7"):
         assert fact in page.text
     assert "Parquet 4.6 MB" in page.text and "time 98.7 s" in page.text
+    assert "refinement of the masks fast CRF, short side 32 px" in page.text
+    assert page.text.count("object, patches object, refined") == 8
 
 
 def test_the_most_doubtful_images_are_those_of_the_lowest_object_score(
@@ -146,8 +149,8 @@ def test_a_report_on_many_images_is_no_larger_and_says_that_it_is_a_sample(
     rows = [good_row(f"{i}.png", seed=i) for i in range(2000)]
     write_run(output, run_record(2000, manifest=commit(output, rows, shard_size=256)))
     summary = build_report(output, source, samples=10)
-    # the page, the map of places, and per image: object, regions, x_1 to x_4; doubtful: object
-    assert summary.files == len(report_files(output)) <= 2 + 10 * 6 + 12
+    # the page, the map of places; per image: object, twice, regions, x_1 to x_4; doubtful: object
+    assert summary.files == len(report_files(output)) <= 2 + 10 * 7 + 12
     assert summary.samples == 10
     assert "A sample: 10 of 2,000 segmented images" in read_page(output).text
 
@@ -213,7 +216,24 @@ def test_a_report_without_eigenvectors_says_how_to_keep_them(
 ) -> None:
     make_output(output, [good_row("a.png", eigenvectors=False)])
     build_report(output, source, samples=1)
-    assert "--keep eigenvectors" in read_page(output).text
+    text = read_page(output).text
+    assert "--keep eigenvectors to see them here, and the objects as they were before" in text
+    assert "object, patches" not in text and "object, refined" not in text
+
+
+def test_a_run_without_refinement_shows_its_objects_once(
+    source: LocalStore, output: LocalStore
+) -> None:
+    make_output(output, [good_row("a.png")])
+    run = read_run(output)
+    assert run is not None
+    run["configuration"]["refinement"]["refine"] = "none"
+    write_run(output, run)
+    build_report(output, source, samples=1)
+    page = read_page(output)
+    assert "object, patches" not in page.text and "object, refined" not in page.text
+    assert sum("Object" in alt for alt in page.values("alt")) == 2  # in the gallery, and doubtful
+    assert "none: masks are whole patches" in page.text
 
 
 def test_a_second_report_leaves_no_picture_of_the_first(

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import asdict
+
 import numpy as np
 import pytest
-from hypothesis import given
+import skimage.data
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
 from pycocotools import mask as coco_mask
 
-from specray.tables.report.cards import draw_card
+from specray.backbones import DescriptorBackbone
+from specray.masks import Connectivity, ObjectConfig, RefineConfig
+from specray.pipelines.config import ImageConfig, SegmentConfig
+from specray.pipelines.engine import Engine
+from specray.pipelines.preparing import prepare
+from specray.sources import DecodedImage, resized_size
+from specray.spectral import SpectralConfig
+from specray.tables.report.cards import Drawing, draw_card
 from specray.tables.report.charts import draw_charts
 from specray.tables.report.gather import PLACES, gather
 from specray.tables.report.histogram import Histogram
@@ -20,9 +33,11 @@ from specray.tables.report.pictures import (
     segment_mask,
     thumbnail_size,
 )
+from specray.tables.report.raw import raw_objects
+from specray.tables.report.render import refinement
 from specray.tables.report.sample import Smallest
-from specray.tables.rows import table_of
-from tests.tables.report_cases import HEIGHT, WIDTH, bad_row, good_row
+from specray.tables.rows import Row, table_of
+from tests.tables.report_cases import GRID, HEIGHT, PATCH, WIDTH, bad_row, good_row, run_record
 
 
 @given(st.lists(st.floats(0, 1), min_size=1), st.floats(0, 1))
@@ -54,6 +69,7 @@ def test_values_beyond_the_ends_count_and_infinite_ones_do_not() -> None:
     assert histogram.counts.tolist() == [1, 1]
 
 
+@settings(deadline=None)  # Arrow is slow to wake
 @given(st.lists(st.integers(), unique=True), st.integers(0, 10), st.integers(1, 5))
 def test_the_choice_is_that_of_sorting_everything(ranks: list[int], size: int, step: int) -> None:
     chosen = Smallest(size)
@@ -151,8 +167,90 @@ def test_a_thumbnail_is_at_most_480_pixels_and_never_larger_than_the_image(
 def test_a_card_without_regions_has_no_picture_of_them() -> None:
     row = good_row("a.png")
     row["segments"] = row["segments"][:2]
-    card = draw_card(table_of([row]).to_pylist()[0], None).card
-    assert (card.objects, card.regions, set(card.pictures)) == (2, 0, {"object"})
+    card = draw(row).card
+    assert (card.objects, card.regions) == (2, 0)
+    assert set(card.pictures) == {"patches", "object"}
+
+
+def draw(row: Row) -> Drawing:
+    configuration = run_record(1)["configuration"]
+    return draw_card(table_of([row]).to_pylist()[0], None, configuration, cutouts=None)
+
+
+def test_the_object_is_drawn_as_the_eigenvectors_give_it_and_as_it_was_refined() -> None:
+    rows, columns = GRID
+    fiedler = np.where(np.arange(columns) < 2, 1.0, -1.0)  # positive in the two left columns
+    vectors = np.ones((2, rows, columns))
+    vectors[1] = fiedler
+    row = good_row("a.png") | {"eigenvectors": vectors.ravel().astype(np.float16)}
+    drawing = draw(row)
+    pictures = {kind: drawing.files[name] for kind, name in drawing.card.pictures.items()}
+    patches, refined = (warmth(pictures[kind]) for kind in ("patches", "object"))
+    assert patches.shape == refined.shape == (HEIGHT, WIDTH)
+    main = segment_mask(row["segments"][0], (HEIGHT, WIDTH))
+    inner = slice(4, HEIGHT - 4), slice(4, 2 * PATCH - 4)  # not the frame of the box
+    assert patches[inner].min() > 20 > patches[:, 2 * PATCH + 4 :].max()
+    assert np.median(refined[main]) > 20
+
+
+def warmth(picture: bytes) -> NDArray[np.int64]:
+    pixels = np.asarray(Image.open(io.BytesIO(picture))).astype(np.int64)
+    return pixels[..., 0] - pixels[..., 2]
+
+
+@pytest.mark.parametrize(
+    ("size", "image_size", "spectral", "connectivity"),
+    [
+        ((100, 151), None, SpectralConfig(), 8),
+        ((47, 61), None, SpectralConfig(), 8),
+        ((130, 201), 96, SpectralConfig(), 4),
+        ((300, 90), 64, SpectralConfig(downsample_factor=8), 8),
+        ((70, 70), None, SpectralConfig(eigenvectors=2, downsample_factor=5), 8),
+    ],
+)
+def test_objects_before_refinement_are_those_of_a_run_that_refines_nothing(
+    size: tuple[int, int],
+    image_size: int | None,
+    spectral: SpectralConfig,
+    connectivity: Connectivity,
+) -> None:
+    config = SegmentConfig(
+        input="",
+        output="",
+        keep=("eigenvectors",),
+        images=ImageConfig(image_size=image_size),
+        spectral=spectral,
+        objects=ObjectConfig(connectivity),
+        refinement=RefineConfig(refine="none"),
+    )
+    scene = Image.fromarray(skimage.data.astronaut()).resize(size[::-1])
+    seen = scene.resize(resized_size(*size, image_size)[::-1])
+    image = prepare("a.png", DecodedImage(np.asarray(seen), *size))
+    (row,) = table_of(Engine(config, DescriptorBackbone(), "cpu")([image])).to_pylist()
+    expected = [segment for segment in row["segments"] if segment["method"] == "object"]
+    found = raw_objects(row, asdict(config))
+    assert [segment["rle"] for segment in found] == [segment["rle"] for segment in expected]
+    assert [segment["bbox"] for segment in found] == [segment["bbox"] for segment in expected]
+    scores = [segment["score"] for segment in expected]
+    assert [segment["score"] for segment in found] == pytest.approx(scores, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"refine": "fast", "refine_size": None}, "fast CRF, short side 480 px"),
+        ({"refine": "crf", "refine_size": 640}, "exact CRF, short side 640 px"),
+        ({"refine": "none", "refine_size": 640}, None),
+    ],
+)
+def test_the_refinement_is_stated_with_its_method_and_size(
+    settings: dict[str, object], words: str | None
+) -> None:
+    assert refinement({"images": {"image_size": 480}, "refinement": settings}) == words
+
+
+def test_a_run_of_before_there_was_refinement_was_not_refined() -> None:
+    assert refinement({"images": {"image_size": 480}}) is None
 
 
 def test_charts_of_the_same_figures_are_the_same_text_in_the_colours_of_the_page() -> None:

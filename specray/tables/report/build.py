@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from specray.errors import UserError
 from specray.sources import Store
 from specray.tables.reading import read_segments
 from specray.tables.report.cards import Drawing, draw_card, draw_doubtful
+from specray.tables.report.cutouts import check_cutouts, gather_cutouts
 from specray.tables.report.gather import gather
 from specray.tables.report.pictures import density_map, png
 from specray.tables.report.render import render_page
@@ -36,13 +38,33 @@ class ReportSummary:
     """Images in the gallery."""
     unavailable: int
     """Images of the gallery whose photograph could not be shown."""
+    cutouts: int
+    """Images of the gallery whose cut-out is shown."""
     files: int
     bytes: int
     location: str
     """URI of the page."""
 
 
-def build_report(output: Store, source: Store | None, *, samples: int) -> ReportSummary:
+def read_segment_run(output: Store) -> dict[str, Any]:
+    """The record of a segment run.
+
+    Raises
+    ------
+    UserError
+        The output holds none.
+    """
+    run = read_run(output)
+    if run is None:
+        raise UserError(f"{output.uri} holds no run.json; run specray segment first")
+    if run["job"] != "segment":
+        raise UserError(f"{output.uri} was written by specray {run['job']}, not specray segment")
+    return run
+
+
+def build_report(
+    output: Store, source: Store | None, *, samples: int, edits: Store | None = None
+) -> ReportSummary:
     """Write ``report/`` into an output: ``index.html`` and the pictures it shows.
 
     One pass over the shards; memory and the size of the report depend on `samples`, not on the
@@ -56,24 +78,31 @@ def build_report(output: Store, source: Store | None, *, samples: int) -> Report
         Where the photographs are; None draws the masks without them.
     samples
         Images in the gallery.
+    edits
+        Where an edit job of this run wrote; None shows no cut-outs.
 
     Raises
     ------
     UserError
-        The output holds no run, or a store does not answer.
+        The output holds no run, the edits are not of this run, or a store does not answer.
     """
-    run = read_run(output)
-    if run is None:
-        raise UserError(f"{output.uri} holds no run.json; run specray segment first")
+    run = read_segment_run(output)
+    if edits is not None:
+        check_cutouts(edits, run)  # before the long way through the rows
     found = gather(read_segments(output), samples)
-    cards = _draw_all(found.sample.rows, source, draw_card)
+    shown = found.sample.rows
+    cutouts = None
+    if edits is not None:
+        cutouts = gather_cutouts(edits, run, [row["key"] for row in shown])
+    card = partial(draw_card, configuration=run["configuration"], cutouts=cutouts)
+    cards = _draw_all(shown, source, card)
     doubtful = _draw_all(found.doubtful.rows, source, draw_doubtful)
 
     files = {f"{PICTURES}places.png": png(density_map(found.places))}
     for drawing in (*cards, *doubtful):
         files |= {f"{PICTURES}{name}": data for name, data in drawing.files.items()}
     gallery = [drawing.card for drawing in cards]
-    page = render_page(run, found, gallery, [d.card for d in doubtful], output.uri)
+    page = render_page(run, found, gallery, [d.card for d in doubtful], cutouts, output.uri)
     with ThreadPoolExecutor(DRAWERS) as pool:
         list(pool.map(output.write, files.keys(), files.values()))
     files[PAGE] = page.encode()
@@ -84,6 +113,7 @@ def build_report(output: Store, source: Store | None, *, samples: int) -> Report
         errors=found.errors,
         samples=len(gallery),
         unavailable=sum(card.unavailable is not None for card in gallery),
+        cutouts=sum("cutout" in card.pictures for card in gallery),
         files=len(files),
         bytes=sum(map(len, files.values())),
         location=f"{output.uri.rstrip('/')}/{PAGE}",

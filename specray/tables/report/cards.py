@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from specray.errors import ImageError
 from specray.sources import Store, decode
+from specray.tables.report.cutouts import Cutouts
 from specray.tables.report.pictures import (
     Pixels,
     blank,
+    cutout_thumbnail,
     heat_map,
     object_overlay,
     png,
@@ -21,6 +24,7 @@ from specray.tables.report.pictures import (
     thumbnail_size,
     webp,
 )
+from specray.tables.report.raw import kept_eigenvectors, raw_objects, refine_method
 from specray.tables.rows import Row
 
 
@@ -44,8 +48,11 @@ class Card:
     """lambda_1, the second smallest eigenvalue."""
     unavailable: str | None
     """Why the photograph is not shown."""
+    uncut: str | None
+    """Why the cut-out is not shown, where others are."""
     pictures: dict[str, str]
-    """File names of what there is: ``photograph``, ``object``, ``regions``."""
+    """File names of what there is: ``photograph``, ``patches`` (the object before it was refined),
+    ``object``, ``regions``, ``cutout``."""
     eigenvectors: list[str]
     """File names of the maps of x_1, x_2, ..."""
 
@@ -58,7 +65,9 @@ class Drawing:
     files: dict[str, bytes]
 
 
-def draw_card(row: Row, source: Store | None) -> Drawing:
+def draw_card(
+    row: Row, source: Store | None, configuration: Mapping[str, Any], cutouts: Cutouts | None
+) -> Drawing:
     """Draw everything there is to show of a good row.
 
     Parameters
@@ -67,6 +76,10 @@ def draw_card(row: Row, source: Store | None) -> Drawing:
         Of the segment schema, without error.
     source
         Where the photograph is. If it cannot be had, masks are drawn on grey.
+    configuration
+        Of the run.
+    cutouts
+        Of the run, if an edit job made any.
     """
     photograph, unavailable = _photograph(row, source)
     ground = _ground(row, photograph)
@@ -76,10 +89,17 @@ def draw_card(row: Row, source: Store | None) -> Drawing:
         pictures["photograph"] = webp(photograph)
     if objects:
         pictures["object"] = webp(object_overlay(ground, objects, row["width"]))
+    if objects and refine_method(configuration) != "none":
+        raw = raw_objects(row, configuration)
+        if raw:
+            pictures["patches"] = webp(object_overlay(ground, raw, row["width"]))
     if regions:
         pictures["regions"] = webp(region_overlay(ground, regions))
-    maps = [png(heat_map(vector)) for vector in _eigenvectors(row)]
-    return _drawing(row, unavailable, pictures, maps)
+    cutout, uncut = _cutout(row, cutouts)
+    if cutout is not None:
+        pictures["cutout"] = webp(cutout)
+    maps = [png(heat_map(vector)) for vector in kept_eigenvectors(row)[1:]]  # x_0 is trivial
+    return _drawing(row, unavailable, uncut, pictures, maps)
 
 
 def draw_doubtful(row: Row, source: Store | None) -> Drawing:
@@ -87,7 +107,7 @@ def draw_doubtful(row: Row, source: Store | None) -> Drawing:
     photograph, unavailable = _photograph(row, source)
     objects = _segments(row, "object")
     picture = object_overlay(_ground(row, photograph), objects, row["width"])
-    return _drawing(row, unavailable, {"object": webp(picture)}, [])
+    return _drawing(row, unavailable, None, {"object": webp(picture)}, [])
 
 
 def _photograph(row: Row, source: Store | None) -> tuple[Pixels | None, str | None]:
@@ -119,10 +139,20 @@ def _ground(row: Row, photograph: Pixels | None) -> Pixels:
     return photograph
 
 
-def _eigenvectors(row: Row) -> NDArray[np.float64]:
-    """(K - 1, grid_h, grid_w): all kept eigenvectors but the trivial one."""
-    kept = np.array(row["eigenvectors"] or [], dtype=np.float64)
-    return kept.reshape(-1, row["grid_h"], row["grid_w"])[1:]
+def _cutout(row: Row, cutouts: Cutouts | None) -> tuple[Pixels | None, str | None]:
+    """The cut-out at thumbnail size, or why there is none; neither where nothing was cut out."""
+    if cutouts is None:
+        return None, None
+    edit = cutouts.rows.get(row["key"])
+    if edit is None or (edit["size"], edit["etag"]) != (row["size"], row["etag"]):
+        return None, "the image is new, or has changed, since specray edit ran"
+    if edit["error"] is not None:
+        return None, f"{edit['error']['code']}: {edit['error']['message']}"
+    try:
+        data = cutouts.store.read(edit["file"]).data
+        return cutout_thumbnail(data, row["height"], row["width"]), None
+    except ImageError as error:
+        return None, f"{edit['file']}: {error.message}"
 
 
 def _segments(row: Row, method: str) -> list[Row]:
@@ -130,7 +160,11 @@ def _segments(row: Row, method: str) -> list[Row]:
 
 
 def _drawing(
-    row: Row, unavailable: str | None, pictures: dict[str, bytes], maps: list[bytes]
+    row: Row,
+    unavailable: str | None,
+    uncut: str | None,
+    pictures: dict[str, bytes],
+    maps: list[bytes],
 ) -> Drawing:
     # A name made of a digest says nothing of the key, which may hold any character.
     stem = hashlib.sha256(row["key"].encode()).hexdigest()[:20]
@@ -153,6 +187,7 @@ def _drawing(
         regions=len(_segments(row, "region")),
         fiedler=values[1] if len(values) > 1 else None,
         unavailable=unavailable,
+        uncut=uncut,
         pictures=names,
         eigenvectors=map_names,
     )

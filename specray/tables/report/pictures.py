@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
+from specray.errors import ErrorCode, ImageError, Stage
+from specray.sources.decode import HOSTILE_BYTES
 from specray.tables.rows import Row
 
 Pixels = NDArray[np.uint8]
@@ -146,6 +148,37 @@ def density_map(counts: NDArray[np.int64]) -> Pixels:
     opacity = counts * 255 // max(int(counts.max()), 1)
     colour = np.broadcast_to(np.array(OBJECT), (*counts.shape, 3))
     return np.concatenate([colour, opacity[..., None]], axis=2).astype(np.uint8)
+
+
+def cutout_thumbnail(data: bytes, height: int, width: int) -> Pixels:
+    """A picture of the edit job at thumbnail size, with its transparency.
+
+    Parameters
+    ----------
+    data
+        The file.
+    height, width
+        Pixels that it must have, those of its photograph.
+
+    Returns
+    -------
+    (h, w, 4) uint8, colours not multiplied by alpha; (h, w, 3) where there is no transparency.
+
+    Raises
+    ------
+    ImageError
+        It is no such picture.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "WEBP")) as image:
+            if image.size == (width, height) and image.mode in ("RGB", "RGBA"):
+                # Pillow weighs colours by alpha, so that what is transparent does not shine through
+                small = image.resize(thumbnail_size(height, width)[::-1], Image.Resampling.BICUBIC)
+                return np.asarray(small)
+    except HOSTILE_BYTES:
+        pass
+    message = f"is no longer a picture of {width} x {height} pixels"
+    raise ImageError(ErrorCode.CORRUPT, Stage.DECODE, message)
 
 
 def blank(size: tuple[int, int]) -> Pixels:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from specray.tables.report.cards import Card
 from specray.tables.report.charts import draw_charts
+from specray.tables.report.cutouts import Cutouts
 from specray.tables.report.gather import Gathered
+from specray.tables.report.raw import refine_method
+
+_REFINED: Final = {"fast": "fast CRF", "crf": "exact CRF"}
+"""Methods of refinement in words."""
 
 
 def render_page(
@@ -18,6 +23,7 @@ def render_page(
     found: Gathered,
     gallery: Sequence[Card],
     doubtful: Sequence[Card],
+    cutouts: Cutouts | None,
     uri: str,
 ) -> str:
     """The text of ``index.html``.
@@ -30,6 +36,8 @@ def render_page(
         Sums over all rows.
     gallery, doubtful
         Images that are shown.
+    cutouts
+        What an edit job made of the run.
     uri
         Where the output is, for the lines of code that open it.
     """
@@ -49,6 +57,8 @@ def render_page(
         faults=sorted(found.faults.items(), key=lambda item: (-item[1].count, item[0])),
         gallery=gallery,
         doubtful=doubtful,
+        cutouts=cutouts,
+        refinement=refinement(run["configuration"]),
         # the drawing holds nothing but numbers and our own words
         charts=[(chart, Markup(chart.svg)) for chart in charts],
         low_score=found.histograms["object_score"].quantile(0.1),
@@ -71,6 +81,21 @@ def settings(tree: dict[str, Any], title: str) -> list[tuple[str, list[tuple[str
         if isinstance(value, dict):
             found += settings(value, name)
     return found
+
+
+def refinement(configuration: Mapping[str, Any]) -> str | None:
+    """How masks were refined and at which size, in words; None where they were not.
+
+    Examples
+    --------
+    >>> refinement({"refinement": {"refine": "fast", "refine_size": 480}})
+    'fast CRF, short side 480 px'
+    """
+    method = refine_method(configuration)
+    if method == "none":
+        return None
+    size = configuration["refinement"]["refine_size"] or configuration["images"]["image_size"]
+    return f"{_REFINED[method]}, {f'short side {size} px' if size else 'native size'}"
 
 
 def _plain(value: Any) -> str:
