@@ -1,0 +1,30 @@
+"""Compile the compiled parts once: ``python -m specray.masks.warm``.
+
+numba keeps what it has compiled beside the sources, or in the cache folder of the user where those
+cannot be written. Worth a line in the recipe of a container image: pymatting compiles for a minute
+when it is first imported, the CRF for some 20 seconds when it is first used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from specray.masks import RefineConfig, Refiner, matte
+from specray.masks.enlarge import enlarge
+
+
+def warm() -> None:
+    """Refine and cut out something small."""
+    image = np.zeros((48, 48, 3), np.uint8)
+    image[16:32, 16:32] = 255
+    inside = image[..., 0] > 0
+    quarters = np.arange(48)[:, None] // 24 * 2 + np.arange(48) // 24
+    for refine in ("fast", "crf"):
+        refiner = Refiner(image, RefineConfig(refine))
+        for labels in (inside.astype(np.int64), quarters):  # one free label, and more
+            enlarge(refiner(labels), 50, 50)
+    matte(image, inside)
+
+
+if __name__ == "__main__":
+    warm()

@@ -1,0 +1,42 @@
+"""Compiling ahead leaves nothing to compile."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SCRIPT = """
+import gc
+
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from skimage import data
+
+from specray.masks import RefineConfig, Refiner, matte
+from specray.masks.enlarge import enlarge
+from specray.masks.warm import warm
+
+def compiled():
+    functions = (thing for thing in gc.get_objects() if isinstance(thing, Dispatcher))
+    ours = (f for f in functions if f.py_func.__module__.startswith(("specray", "pymatting")))
+    return {(f.py_func.__module__, f.py_func.__name__, s) for f in ours for s in f.signatures}
+
+warm()
+before = compiled()
+photograph = data.chelsea()[:100, :120]
+photograph.setflags(write=False)  # as the pixels of a block of Arrow are
+for count in (2, 7):
+    labels = np.random.default_rng(0).integers(0, count, (100, 120))
+    for refine in ("fast", "crf"):
+        refined = Refiner(photograph, RefineConfig(refine))(labels)
+        enlarge(refined, 150, 180)
+    matte(photograph, refined > 0)
+print(len(before) > 10, compiled() - before)
+"""
+
+
+def test_nothing_is_left_to_compile() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().splitlines()[-1] == "True set()"
