@@ -2,7 +2,7 @@
 
 A label map of the grid, blown up to the image, consists of few distinct rows and columns. `Blocks`
 keeps it in that form: everything that is needed of a mask (runs, area, box) can be computed
-without an array of the image's size.
+without an array of the image's size. Refined masks have blocks of a pixel.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +12,8 @@ from torch import Tensor
 from specray.masks.components import component_labels
 from specray.masks.config import Connectivity, ObjectConfig
 from specray.masks.geometry import ImageGeometry, to_image
+from specray.masks.refine import Refiner
 from specray.masks.segments import Segment, segments_from_labels, segments_from_pixels
-
-if TYPE_CHECKING:  # with it comes numba, which only refining needs
-    from specray.masks.refine import Refiner
 
 
 def object_segments(

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from specray.masks.config import RefineConfig
 from specray.masks.crf import coarse, compiled
 from specray.masks.crf.compiled_lattice import Pixels
-
-CONFIDENCE = 0.99
-"""Probability of the label that is to be refined (DSM, CRF stage)."""
+from specray.masks.crf.parameters import CONFIDENCE
 
 _ENERGIES = np.float32(-math.log(CONFIDENCE)), np.float32(-math.log(1 - CONFIDENCE))
 
@@ -45,27 +43,28 @@ class Refiner:
         Parameters
         ----------
         labels
-            (h, w) integers.
+            (h, w) small integers.
 
         Returns
         -------
         (h, w) int32 of the same labels; one that the others absorb does not occur any more.
         """
-        least = int(labels.min())
+        given = labels.astype(np.int32)
+        least = int(given.min())
         # not np.unique, which sorts the pixels
-        present = np.flatnonzero(np.bincount((labels - least).ravel())).astype(np.int32)
+        present = np.flatnonzero(np.bincount((given - least).ravel())).astype(np.int32)
         if len(present) == 1:
-            return labels.astype(np.int32)
+            return given
         place = np.zeros(present[-1] + 1, np.int32)
         place[present] = np.arange(len(present))
-        dense = place[labels - least]
+        dense = place[given - least]
         iterations = self._config.crf.crf_iterations
         if self._config.refine == "fast":
             found = coarse.infer(self._image, self._kernels, dense, _ENERGIES, iterations)
         else:
             energies = compiled.one_hot_energies(dense, len(present), _ENERGIES)
             found = compiled.mean_field(self._kernels, energies, iterations).argmax(axis=0)
-        return present[found.reshape(labels.shape)] + np.int32(least)
+        return present[found.reshape(given.shape)] + np.int32(least)
 
     @cached_property
     def _kernels(self) -> compiled.Kernels:

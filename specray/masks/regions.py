@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from specray.masks.config import RegionConfig
 from specray.masks.eigengap import eigengap_clusters
 from specray.masks.geometry import ImageGeometry, to_image
 from specray.masks.kmeans import kmeans
+from specray.masks.refine import Refiner
 from specray.masks.segments import (
     Segment,
     morphology_boxes,
@@ -23,9 +23,6 @@ from specray.masks.segments import (
     segments_from_pixels,
 )
 from specray.masks.silhouette import simplified_silhouette
-
-if TYPE_CHECKING:  # with it comes numba, which only refining needs
-    from specray.masks.refine import Refiner
 
 
 def region_segments(

@@ -1,4 +1,4 @@
-"""COCO run-length encoding of every label of a map, without an array of the image's size."""
+"""COCO run-length encoding of every label of a map."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from specray.masks.enlarge import enlarge
 from specray.masks.geometry import Blocks, ImageGeometry, to_blocks
 from specray.masks.morphology import erode_dilate
+from specray.masks.resize import resize_labels
 from specray.masks.rle import RLE, encode, label_runs
 
 Box = tuple[float, float, float, float]
@@ -86,9 +86,9 @@ def segments_from_pixels(
     method, scores
         As there.
     boxes
-        Box of every label; None takes the tight ones.
+        Boxes of labels; the others have tight ones.
     """
-    full = enlarge(labels, geometry.height, geometry.width)
+    full = resize_labels(labels, geometry.height, geometry.width)
     ones = (np.ones(side, dtype=np.int64) for side in full.shape)
     return _segments(Blocks(full, *ones), method, scores, boxes)
 
@@ -96,13 +96,17 @@ def segments_from_pixels(
 def morphology_boxes(
     labels: NDArray[np.int64], geometry: ImageGeometry, erode: int, dilate: int
 ) -> dict[int, Box] | None:
-    """Boxes of the labels of a grid after erosion and dilation; None if there is neither."""
+    """Boxes of labels of a grid after erosion and dilation, where they cover a pixel.
+
+    None if there is neither erosion nor dilation.
+    """
     if not (erode or dilate):
         return None
-    return {
-        label: _refined_box(labels == label, geometry, erode, dilate)
+    found = (
+        (label, _refined_box(labels == label, geometry, erode, dilate))
         for label in np.unique(labels[labels >= 0]).tolist()
-    }
+    )
+    return {label: box for label, box in found if box is not None}
 
 
 def _segments(
@@ -114,7 +118,7 @@ def _segments(
     size = (int(blocks.heights.sum()), int(blocks.widths.sum()))
     runs = label_runs(blocks)
     areas = np.bincount(runs.labels + 1, weights=np.diff(runs.edges))[1:]
-    boxes = boxes or _boxes(blocks)
+    boxes = _boxes(blocks) | dict(boxes or {})
     return [
         Segment(
             method=method,
@@ -142,6 +146,9 @@ def _boxes(blocks: Blocks) -> dict[int, Box]:
     return boxes
 
 
-def _refined_box(mask: NDArray[np.bool_], geometry: ImageGeometry, erode: int, dilate: int) -> Box:
+def _refined_box(
+    mask: NDArray[np.bool_], geometry: ImageGeometry, erode: int, dilate: int
+) -> Box | None:
+    """None if the cells cover no pixel: those of a small image that was enlarged may not."""
     refined = erode_dilate(mask, erode, dilate)
-    return _boxes(to_blocks(refined.astype(np.int64) - 1, geometry))[0]
+    return _boxes(to_blocks(refined.astype(np.int64) - 1, geometry)).get(0)

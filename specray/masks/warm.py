@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from specray.masks import RefineConfig, Refiner, matte
-from specray.masks.enlarge import enlarge
+from specray.masks.resize import resize_labels
 
 
 def warm() -> None:
@@ -22,7 +22,7 @@ def warm() -> None:
     for refine in ("fast", "crf"):
         refiner = Refiner(image, RefineConfig(refine))
         for labels in (inside.astype(np.int64), quarters):  # one free label, and more
-            enlarge(refiner(labels), 50, 50)
+            resize_labels(refiner(labels), 50, 50)
     matte(image, inside)
 
 

@@ -136,8 +136,8 @@ def data_context(*callbacks: type[ExecutionCallback]) -> DataContext:
     context: DataContext = DataContext.get_current().copy()
     # Rows come out in the order of the manifest, so that a shard is a run of consecutive rows.
     context.execution_options.preserve_order = True
-    # A batch of decoded images stays one block: the budget of patches bounds its size.
-    context.target_max_block_size = 2**30
+    # A batch of decoded images stays one block, also of large ones at their full size.
+    context.target_max_block_size = 2**33
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.custom_execution_callback_classes.extend(callbacks)

@@ -27,7 +27,7 @@ Fetched = tuple[str, Blob | ImageError]
 
 @dataclass(frozen=True)
 class Decode:
-    """Fetch and decode images, cropped to whole patches; faults become ``error``."""
+    """Fetch and decode images; faults become ``error``."""
 
     store: Store
     config: SegmentConfig

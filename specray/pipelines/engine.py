@@ -98,7 +98,7 @@ class Engine:
             self.fallbacks += 1
             self._spare = self._spare or self._fallback()
             return self._spare(batch)
-        return [_failed(batch[0], failed)]
+        return [_size_of(batch[0]) | {"error": error_row(failure(failed))}]
 
     def _batches(self, images: Sequence[Prepared]) -> Iterable[list[int]]:
         """Positions of images of equal size, in groups whose affinities fit the workspace.
@@ -187,8 +187,9 @@ def is_out_of_memory(error: Exception) -> bool:
     return named or any(sign in str(error) for sign in _OUT_OF_MEMORY)
 
 
-def _failed(image: Prepared, error: Exception) -> Row:
+def failure(error: Exception) -> ImageError:
+    """What an image is told to have that raised this, alone."""
     found = unforeseen(error, Stage.SEGMENT)
     if is_out_of_memory(error):
         found = ImageError(ErrorCode.OUT_OF_MEMORY, Stage.SEGMENT, found.message)
-    return _size_of(image) | {"error": error_row(found)}
+    return found

@@ -131,7 +131,7 @@ class StreamingPass:
         segmented = decoded.map_batches(
             Segment,
             fn_constructor_args=(factory, tally),
-            batch_size=None,
+            batch_size=self._batch_size,  # one block; on GPUs Ray takes no other way to say so
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=plan.actors),
             num_cpus=1,

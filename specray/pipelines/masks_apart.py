@@ -15,9 +15,10 @@ import pyarrow as pa
 import ray
 import torch
 
-from specray.errors import Stage, unforeseen
+from specray.errors import Stage
 from specray.pipelines.blocks import SEGMENTED, images_of
 from specray.pipelines.decoding import crashed
+from specray.pipelines.engine import failure
 from specray.pipelines.isolation import SUSPICIOUS, Died, deadline, each_alone
 from specray.pipelines.masking import Masking
 from specray.pipelines.preparing import Prepared
@@ -78,7 +79,7 @@ def make_masks(masking: Masking, image: Prepared, spectrum: Row) -> Row:
         grid = (spectrum["grid_h"], spectrum["grid_w"])
         return {"segments": masking([image], vectors, values, grid)[0]}
     except Exception as error:
-        return _NOTHING | {"error": error_row(unforeseen(error, Stage.SEGMENT))}
+        return _NOTHING | {"error": error_row(failure(error))}
 
 
 def _spectrum(spectra: pa.Table, i: int) -> Row:
@@ -94,7 +95,9 @@ def _made(masking: Masking, items: list[Spectrum], alone: bool) -> Iterator[Row]
         return
     make: Callable[[], Callable[[Spectrum], Row]] = partial(partial, partial(_make, masking))
     for (image, _), result in zip(items, each_alone(make, items), strict=True):
-        yield crashed(image.key, Stage.SEGMENT, result) if isinstance(result, Died) else result
+        if isinstance(result, Died):
+            result = _NOTHING | crashed(image.key, Stage.SEGMENT, result)
+        yield result
 
 
 def _make(masking: Masking, item: Spectrum) -> Row:

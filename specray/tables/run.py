@@ -13,7 +13,10 @@ from specray.tables.objects import if_there
 
 NAME: Final = "run.json"
 
-_RECORDED = ("specray", "torch", "timm", "ray", "numpy", "scipy", "pyarrow", "pillow")
+_RECORDED = (
+    *("specray", "torch", "timm", "ray", "numpy", "scipy", "pyarrow", "pillow"),
+    *("numba", "pymatting"),
+)
 
 
 def package_versions() -> dict[str, str]:

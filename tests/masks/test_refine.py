@@ -183,7 +183,7 @@ def test_any_size_keeps_its_labels(
     assert set(np.unique(refined)) <= set(np.unique(labels))
 
 
-def test_kernels_are_built_once_for_all_maps_of_an_image() -> None:
+def test_names_of_the_labels_do_not_matter() -> None:
     truth = disc(100, 120)
     refiner, labels = Refiner(photograph(truth), FAST), truth.astype(np.int64)
     inverse = 1 - refiner(labels)

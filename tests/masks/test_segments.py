@@ -48,6 +48,16 @@ def test_morphology_changes_the_box_only(geometry: ImageGeometry) -> None:
         assert after.bbox == tuple(coco_mask.toBbox(coco_mask.encode(full)))
 
 
+def test_cells_without_a_pixel_have_no_box() -> None:
+    tiny = ImageGeometry(12, 12, 480, 480, patch=16, grid_h=30, grid_w=30)
+    labels = random_labels(tiny, 200)
+    scores = np.zeros(200)
+    plain = segments_from_labels(labels, tiny, "region", scores)
+    refined = segments_from_labels(labels, tiny, "region", scores, erode=1, dilate=1)
+    assert [s.index for s in refined] == [s.index for s in plain]
+    assert len(plain) < len(np.unique(labels[labels >= 0]))
+
+
 def test_plain_python_values_only() -> None:
     segment = segments_from_labels(np.zeros((1, 1), dtype=np.int64), native(5, 5, 5), "m", [1.0])[0]
     assert [type(x) for x in (segment.index, segment.score, segment.area)] == [int, float, int]

@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 from skimage import data
 
 from specray.masks import RefineConfig, Refiner, matte
-from specray.masks.enlarge import enlarge
+from specray.masks.resize import resize_labels
 from specray.masks.warm import warm
 
 def compiled():
@@ -29,7 +29,7 @@ for count in (2, 7):
     labels = np.random.default_rng(0).integers(0, count, (100, 120))
     for refine in ("fast", "crf"):
         refined = Refiner(photograph, RefineConfig(refine))(labels)
-        enlarge(refined, 150, 180)
+        resize_labels(refined, 150, 180)
     matte(photograph, refined > 0)
 print(len(before) > 10, compiled() - before)
 """

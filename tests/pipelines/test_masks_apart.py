@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 from numpy.typing import NDArray
@@ -13,14 +20,16 @@ from skimage import data
 
 from specray.backbones import BackboneConfig, build_backbone
 from specray.masks import RefineConfig
-from specray.pipelines.blocks import DECODED, SEGMENTED, SPECTRA
+from specray.pipelines.blocks import DECODED, SEGMENTED, SPECTRA, images_of
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.engine import Engine
 from specray.pipelines.masking import Masking
-from specray.pipelines.masks_apart import MakeMasks, masked_block
+from specray.pipelines.masks_apart import MakeMasks, make_masks, masked_block
 from specray.pipelines.segmenting import segment_block
 from specray.pipelines.tally import start_tally
 from specray.tables.rows import Row
+from tests.conftest import ROOT
+from tests.faults.injected import injected
 
 CONFIG = SegmentConfig(
     "", "", keep=("eigenvectors",), features=BackboneConfig(backbone="descriptor")
@@ -80,6 +89,44 @@ def test_an_image_that_raises_is_an_error_row_alone() -> None:
     assert rows[3] == masked_block(handed_over, Masking(CONFIG, CELL)).to_pylist()[3]
 
 
+def test_want_of_memory_is_named() -> None:
+    def starved(*_: object) -> list[list[Row]]:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    _, image = next(images_of(decoded()))
+    spectrum = spectra(CONFIG).to_pylist()[0]
+    spectrum |= {name: np.array(spectrum[name]) for name in ("eigenvalues", "vectors")}
+    row = make_masks(cast(Masking, starved), image, spectrum)
+    assert row["error"]["code"] == "out_of_memory"
+
+
+def test_an_image_that_ends_its_process_is_an_error_row_without_a_spectrum(tmp_path: Path) -> None:
+    environment = injected(
+        tmp_path,
+        "specray.pipelines.masking",
+        "import os; module.Masking.__call__ = lambda self, images, *rest: os._exit(7)",
+    )
+    path = tmp_path / "spectra.parquet"
+    pq.write_table(spectra(CONFIG), path)
+    code = (
+        "import sys, pyarrow.parquet as pq; from tests.pipelines import test_masks_apart as t; "
+        "from specray.pipelines.masks_apart import masked_block; "
+        "rows = masked_block(pq.read_table(sys.argv[1]), t.Masking(t.CONFIG, t.CELL), alone=True); "
+        "print(rows.select(['grid_h', 'eigenvalues', 'segments', 'error']).slice(0, 1).to_pylist())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | environment,
+        cwd=ROOT,
+    )
+    (row,) = ast.literal_eval(done.stdout.strip().splitlines()[-1])
+    assert row.pop("error")["code"] == "crashed"
+    assert row == {"grid_h": None, "eigenvalues": None, "segments": None}
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_stage_runs_in_tasks_and_passes_everything_else_through() -> None:
     handed_over = spectra(CONFIG)
@@ -89,3 +136,41 @@ def test_stage_runs_in_tasks_and_passes_everything_else_through() -> None:
     )
     expected = masked_block(handed_over, Masking(CONFIG, CELL)).to_pylist()
     assert pa.concat_tables(ray.get(made.to_arrow_refs())).to_pylist() == expected
+
+
+GRAPH = """
+from specray.pipelines.cluster import start_local
+from specray.pipelines.config import SegmentConfig
+from specray.pipelines.graph import StreamingPass
+from specray.pipelines.tally import start_tally
+from specray.sources import open_store
+from specray.tables.shards import Shard
+
+start_local(3, num_gpus=1)  # only Ray believes in it
+store = open_store("{folder}")
+shards = [Shard(0, "part", 0, 5, "shards/0.parquet")]
+stream = StreamingPass(SegmentConfig("in", "out"), store, store, shards, 16, None)
+plan = stream._plan(shards, None)
+stage = stream._graph(shards, plan, start_tally(1))._logical_plan.dag
+names = []
+while stage is not None:
+    names.insert(0, stage.name)
+    stage = next(iter(stage.input_dependencies), None)
+print(plan.device, *names)
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_with_a_gpu_gets_a_stage_for_masks(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GRAPH.format(folder=tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    device, *stages = done.stdout.strip().splitlines()[-1].split()
+    assert device == "cuda"
+    mapped = [stage for stage in stages if "MapBatches" in stage]
+    assert [stage[len("MapBatches(") : -1] for stage in mapped] == [
+        *("Decode", "Segment", "MakeMasks", "Commit")
+    ]

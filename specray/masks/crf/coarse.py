@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
-from specray.masks.crf import compiled
+from specray.masks.crf import compiled as exact
 from specray.masks.crf.compiled import Energies, Kernels, Labels, mean_field, one_hot_energies
 from specray.masks.crf.compiled_filter import LANES, filtered
 from specray.masks.crf.compiled_lattice import (
@@ -29,6 +28,7 @@ from specray.masks.crf.compiled_lattice import (
     scratch,
 )
 from specray.masks.crf.parameters import CRFParameters
+from specray.masks.kernels import compiled, inlined
 
 FACTOR: Final = 2
 """Sides of the image over those of the coarse one."""
@@ -37,7 +37,7 @@ FACTOR: Final = 2
 def pair_kernels(image: Pixels, parameters: CRFParameters) -> Kernels:
     """Both lattices of an image (H, W, 3), made of its coarse pixels."""
     small = np.array(Image.fromarray(image).reduce(FACTOR))
-    return compiled.pair_kernels(small, parameters, FACTOR)
+    return exact.pair_kernels(small, parameters, FACTOR)
 
 
 def infer(
@@ -93,7 +93,7 @@ def _tables(lattice: Lattice, marginals: Floats) -> Floats:
     return np.concatenate(columns, axis=1)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _updated(image, labels, coarse, kernels, bilateral, gaussian, energies):  # type: ignore[no-untyped-def]
     """Labels (H, W): those of the coarse map, updated beside its borders."""
     height, width = labels.shape
@@ -104,8 +104,7 @@ def _updated(image, labels, coarse, kernels, bilateral, gaussian, energies):  # 
     space_b, space_g = scratch(kernels.bilateral.deviations), scratch(kernels.gaussian.deviations)
     for y in range(height):
         for x in range(width):
-            at_y = min(y // FACTOR, coarse.shape[0] - 1)
-            at_x = min(x // FACTOR, coarse.shape[1] - 1)
+            at_y, at_x = y // FACTOR, x // FACTOR
             refined[y, x] = coarse[at_y, at_x]
             if not _beside_border(coarse, at_y, at_x):
                 continue
@@ -119,7 +118,7 @@ def _updated(image, labels, coarse, kernels, bilateral, gaussian, energies):  # 
     return refined
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def _beside_border(coarse, y, x):  # type: ignore[no-untyped-def]
     """Tell whether one of the eight neighbours has another label."""
     label = coarse[y, x]
@@ -130,7 +129,7 @@ def _beside_border(coarse, y, x):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _slice_at(lattice, table, image, y, x, space, sliced):  # type: ignore[no-untyped-def]
     """Slice the columns of a table at any pixel, normalised by the first of them."""
     dimensions = len(lattice.deviations)
@@ -147,7 +146,7 @@ def _slice_at(lattice, table, image, y, x, space, sliced):  # type: ignore[no-un
         sliced[c] *= factor
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def _add(logits, sliced, weight):  # type: ignore[no-untyped-def]
     """Add a kernel's messages; the last label's is what K(1) leaves of the others'."""
     free = len(logits) - 1

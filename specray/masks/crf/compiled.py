@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from specray.masks.crf.compiled_filter import LANES, add_sliced, filtered
 from specray.masks.crf.compiled_lattice import Floats, Lattice, Pixels, build
 from specray.masks.crf.parameters import CRFParameters
+from specray.masks.kernels import compiled, inlined
 
 Labels = NDArray[np.int32]
 Energies = tuple[np.float32, np.float32]
@@ -52,14 +52,14 @@ def pair_kernels(pixels: Pixels, parameters: CRFParameters, stride: int = 1) -> 
     p = parameters
     deviations = (p.bilateral_xy, p.bilateral_xy, *[p.bilateral_rgb] * 3)
     bilateral = build(pixels, deviations, stride)
-    gaussian = _spatial(pixels.shape[0], pixels.shape[1], p.gaussian_xy, stride)
+    gaussian = spatial_lattice(pixels.shape[0], pixels.shape[1], p.gaussian_xy, stride)
     return Kernels(
         bilateral, gaussian, np.float32(p.bilateral_weight), np.float32(p.gaussian_weight)
     )
 
 
 @lru_cache(maxsize=2)
-def _spatial(height: int, width: int, deviation: float, stride: int) -> Lattice:
+def spatial_lattice(height: int, width: int, deviation: float, stride: int) -> Lattice:
     """The lattice of distances alone, which images of one size share."""
     return build(np.zeros((height, width, 3), np.uint8), (deviation, deviation), stride)
 
@@ -90,7 +90,7 @@ def mean_field(kernels: Kernels, energies: Floats, iterations: int) -> Floats:
     return marginals
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _mean_field(kernels, energies, iterations):  # type: ignore[no-untyped-def]
     """The last label is never filtered: marginals sum to 1, so K(Q_last) = K(1) - K(the others)."""
     labels, pixels = energies.shape
@@ -121,7 +121,7 @@ def _mean_field(kernels, energies, iterations):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_messages(kernels, marginals, messages):  # type: ignore[no-untyped-def]
     """Add to `messages` (C, N) what both kernels make of `marginals` (C, N)."""
     table = filtered(kernels.bilateral, marginals)
@@ -130,7 +130,7 @@ def _add_messages(kernels, marginals, messages):  # type: ignore[no-untyped-def]
     add_sliced(kernels.gaussian, table, kernels.gaussian_weight, messages)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _softmax(logits, free):  # type: ignore[no-untyped-def]
     """Softmax in place over the first `free` rows and the last one of (P, N) logits."""
     last = len(logits) - 1
@@ -152,26 +152,26 @@ def _softmax(logits, free):  # type: ignore[no-untyped-def]
 # Loops over whole vectors and nothing else: these LLVM turns into vector instructions.
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _raise(largest, row):  # type: ignore[no-untyped-def]
     for n in range(len(row)):
         largest[n] = max(largest[n], row[n])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_exp(row, largest, total):  # type: ignore[no-untyped-def]
     for n in range(len(row)):
         row[n] = exp(row[n] - largest[n])
         total[n] += row[n]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _divide(row, total):  # type: ignore[no-untyped-def]
     for n in range(len(row)):
         row[n] /= total[n]
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def exp(x):  # type: ignore[no-untyped-def]
     """e ** x for x <= 0, to a rounding error or two, in operations that LLVM can vectorise.
 

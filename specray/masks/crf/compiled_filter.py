@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
+
+from specray.masks.kernels import compiled
 
 LANES: Final = 4
 """Channels that are filtered together."""
@@ -17,7 +18,7 @@ LANES: Final = 4
 _HALF: Final = np.float32(0.5)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def filtered(lattice, values):  # type: ignore[no-untyped-def]
     """Splat values (C, N) of the pixels and blur them; returns (M + 1, C) values of the points.
 
@@ -29,7 +30,7 @@ def filtered(lattice, values):  # type: ignore[no-untyped-def]
     return _blur_single(lattice, _splat_single(lattice, values))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def add_sliced(lattice, table, weight, messages):  # type: ignore[no-untyped-def]
     """Slice: add to `messages` (C, N) the weighted values `table` (M + 1, C) of the points."""
     if len(messages) == LANES:
@@ -38,7 +39,7 @@ def add_sliced(lattice, table, weight, messages):  # type: ignore[no-untyped-def
         _slice_single(lattice, table, weight, messages)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _splat_single(lattice, values):  # type: ignore[no-untyped-def]
     table = np.zeros((lattice.neighbours.shape[1], 1), np.float32)
     for n in range(values.shape[1]):
@@ -48,7 +49,7 @@ def _splat_single(lattice, values):  # type: ignore[no-untyped-def]
     return table
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _splat_lanes(lattice, values):  # type: ignore[no-untyped-def]
     table = np.zeros((lattice.neighbours.shape[1], LANES), np.float32)
     for n in range(values.shape[1]):
@@ -67,7 +68,7 @@ def _splat_lanes(lattice, values):  # type: ignore[no-untyped-def]
     return table
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _blur_single(lattice, table):  # type: ignore[no-untyped-def]
     other = np.zeros_like(table)
     for axis in range(len(lattice.deviations) + 1):
@@ -79,7 +80,7 @@ def _blur_single(lattice, table):  # type: ignore[no-untyped-def]
     return table
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _blur_lanes(lattice, table):  # type: ignore[no-untyped-def]
     other = np.zeros_like(table)
     for axis in range(len(lattice.deviations) + 1):
@@ -98,7 +99,7 @@ def _blur_lanes(lattice, table):  # type: ignore[no-untyped-def]
     return table
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _slice_single(lattice, table, weight, messages):  # type: ignore[no-untyped-def]
     for n in range(messages.shape[1]):
         total = np.float32(0)
@@ -107,7 +108,7 @@ def _slice_single(lattice, table, weight, messages):  # type: ignore[no-untyped-
         messages[0, n] += weight * total
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _slice_lanes(lattice, table, weight, messages):  # type: ignore[no-untyped-def]
     for n in range(messages.shape[1]):
         a = b = c = d = np.float32(0)

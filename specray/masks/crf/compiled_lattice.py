@@ -11,10 +11,10 @@ import math
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from specray.masks.crf.compiled_filter import filtered
+from specray.masks.kernels import compiled, inlined
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -80,14 +80,14 @@ def build(image: Pixels, deviations: Deviations, stride: int = 1) -> Lattice:
     return lattice
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def _slot(key, mask):  # type: ignore[no-untyped-def]
     mixed = np.uint64(key) * _MULTIPLIER
     # the last coordinate sits in the highest bits of the key: let it reach the lower ones
     return np.int64((mixed ^ (mixed >> np.uint64(32))) >> np.uint64(16)) & mask
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def locate(image, y, x, stride, deviations, elevated, remainder, rank, bary, units):  # type: ignore[no-untyped-def]
     """Find the simplex of a pixel.
 
@@ -149,7 +149,7 @@ def locate(image, y, x, stride, deviations, elevated, remainder, rank, bary, uni
     return key
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def ones_key(dimensions):  # type: ignore[no-untyped-def]
     """Packed vector of ones."""
     total = np.int64(0)
@@ -158,7 +158,7 @@ def ones_key(dimensions):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def find(slots, slot_keys, key):  # type: ignore[no-untyped-def]
     """The slot of a key: its own, or the free one where it belongs."""
     mask = len(slots) - 1
@@ -168,7 +168,7 @@ def find(slots, slot_keys, key):  # type: ignore[no-untyped-def]
     return slot
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def scratch(deviations):  # type: ignore[no-untyped-def]
     """Working memory of `locate`."""
     vertices = len(deviations) + 1
@@ -181,7 +181,7 @@ def scratch(deviations):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _grown(slots, slot_keys):  # type: ignore[no-untyped-def]
     """The same hash table with twice as many slots."""
     larger = np.zeros(2 * len(slots), np.int32)
@@ -194,7 +194,7 @@ def _grown(slots, slot_keys):  # type: ignore[no-untyped-def]
     return larger, larger_keys
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _build(image, stride, deviations):  # type: ignore[no-untyped-def]
     pixels = image.shape[0] * image.shape[1]
     count = len(deviations) + 1
@@ -217,7 +217,7 @@ def _build(image, stride, deviations):  # type: ignore[no-untyped-def]
     return lattice
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill(image, stride, deviations, vertices, weights, slots, slot_keys, points, first):  # type: ignore[no-untyped-def]
     """Enter the pixels from `first` on, until all are done or the hash table is half full.
 
@@ -251,7 +251,7 @@ def _fill(image, stride, deviations, vertices, weights, slots, slot_keys, points
     return points, len(vertices)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _neighbours(slots, slot_keys, points, dimensions):  # type: ignore[no-untyped-def]
     count = dimensions + 1
     ones = ones_key(dimensions)
@@ -270,7 +270,7 @@ def _neighbours(slots, slot_keys, points, dimensions):  # type: ignore[no-untype
     return neighbours
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _normalise(lattice):  # type: ignore[no-untyped-def]
     """Multiply the weights of every pixel by the square root of its normalisation.
 
@@ -285,7 +285,7 @@ def _normalise(lattice):  # type: ignore[no-untyped-def]
             lattice.weights[n, k] *= factor
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@inlined
 def root_of_norm(total, dimensions):  # type: ignore[no-untyped-def]
     """Factor of a pixel's weights whose slice of `Lattice.sums` is `total`."""
     alpha = np.float32(1 / (1 + 2.0**-dimensions))

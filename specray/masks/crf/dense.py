@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from specray.masks.crf.parameters import DSM_CRF, CRFParameters
+from specray.masks.crf.parameters import CONFIDENCE, DSM_CRF, CRFParameters
 
 _EXCLUDED = 1e4
-"""Energy of a label that an image does not have: exp(-1e4) is 0 in float32."""
+"""Energy, above the least, of a label that an image does not have: exp(-1e4) is 0 in float32."""
 
 
 def dense_crf(
@@ -53,12 +53,13 @@ def dense_crf(
     ------
     ValueError
         Shapes or types do not fit each other, an energy is not finite, or the deviations are too
-        small (a side of the image may have about 120 of them, a colour 150).
+        small for the image (a side may have about a hundred of them).
 
     Notes
     -----
     The result for an image does not depend on its company. The compiled code holds one image at a
-    time, of about 80 + 16 L bytes a pixel; torch takes 400 bytes a pixel, or 200 + 25 L, of each.
+    time, of 100 to 250 bytes a pixel and 16 for each label; torch takes about 400 bytes a pixel of
+    each image, or 200 and 25 for each label.
 
     References
     ----------
@@ -76,10 +77,12 @@ def dense_crf(
     tensor([0, 0, 0, 0, 1, 1, 1, 1])
     """
     _check(images, energies, label_counts)
+    energies = energies.detach()
     if label_counts is not None:
         labels = torch.arange(energies.shape[1], device=energies.device)
-        absent = labels >= label_counts.to(energies.device)[:, None]
-        energies = energies.masked_fill(absent[:, :, None, None], _EXCLUDED)
+        absent = (labels >= label_counts.to(energies.device)[:, None])[:, :, None, None]
+        least = energies.masked_fill(absent, torch.inf).amin(dim=1, keepdim=True)
+        energies = (energies - least).masked_fill(absent, _EXCLUDED)
     if (backend or ("compiled" if energies.device.type == "cpu" else "torch")) == "torch":
         from specray.masks.crf import mean_field
 
@@ -89,7 +92,7 @@ def dense_crf(
     return compiled.infer(images, energies, parameters)
 
 
-def label_energies(labels: Tensor, count: int, confidence: float = 0.99) -> Tensor:
+def label_energies(labels: Tensor, count: int, confidence: float = CONFIDENCE) -> Tensor:
     """Unary energies of a map of labels that one is fairly sure of (DSM, CRF stage).
 
     Parameters

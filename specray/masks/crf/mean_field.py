@@ -9,7 +9,7 @@ from specray.masks.crf.lattice import Lattice, build, convolve
 from specray.masks.crf.parameters import CRFParameters
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def infer(images: Tensor, energies: Tensor, parameters: CRFParameters) -> Tensor:
     """Marginals of a batch, on the device of the energies; see `specray.masks.crf.dense_crf`."""
     batch, labels, height, width = energies.shape

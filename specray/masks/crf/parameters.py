@@ -7,6 +7,9 @@ from typing import Final
 
 from specray.checks import at_least
 
+CONFIDENCE: Final = 0.99
+"""Probability of a label that is to be refined (DSM, CRF stage)."""
+
 
 @dataclass(frozen=True)
 class CRFParameters:

@@ -101,7 +101,8 @@ def _scores(
     name: str, images: Iterator[Labelled], config: SegmentConfig, backbone: Backbone
 ) -> Iterator[Score]:
     engine = Engine(config, backbone, "cpu", masks=False)
-    maskings = _maskings(config, config.spectral.cell(backbone.patch_size))
+    cell = config.spectral.cell(backbone.patch_size)
+    maskings = _maskings(config, cell)
     sums = {refine: _Sums() for refine in maskings}
     trivial, count = _Sums(), 0
     for image in images:
@@ -115,7 +116,7 @@ def _scores(
         for refine, found in rows.items():
             box = xywh_boxes([found["segments"][0]["bbox"]])[0]
             if refine == "none":
-                box = _whole_patches(box, row, backbone.patch_size)
+                box = _whole_cells(box, row, cell)
             sums[refine].boxes += corloc(box, image.boxes)
             sums[refine].to_exact += foreground(_foreground(found), exact)
         if image.mask is not None:
@@ -147,12 +148,12 @@ def _foreground(row: Row) -> NDArray[np.bool_]:
     return union.astype(np.bool_)
 
 
-def _whole_patches(box: Boxes, row: Row, patch_size: int) -> Boxes:
-    """The box (4,) xyxy without the strip beyond the last whole patch (DSM's protocol).
+def _whole_cells(box: Boxes, row: Row, cell: int) -> Boxes:
+    """The box (4,) xyxy without the strip beyond the last whole cell (DSM's protocol).
 
     Our masks and boxes reach the border of the image; the reference's boxes end with the grid.
     """
-    end = np.array([row["grid_w"], row["grid_h"]] * 2) * patch_size
+    end = np.array([row["grid_w"], row["grid_h"]] * 2) * cell
     inside: Boxes = np.minimum(box, end)
     return inside
 

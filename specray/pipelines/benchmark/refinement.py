@@ -22,6 +22,7 @@ from specray.masks import (
     dense_crf,
     label_energies,
 )
+from specray.masks.crf.compiled import spatial_lattice
 from specray.pipelines.benchmark.images import BUDGET
 from specray.pipelines.benchmark.timing import alternate
 from specray.sources import decode
@@ -42,7 +43,8 @@ def refinement_rows(path: Path, backbone: Backbone, repeats: int) -> Iterator[di
 
     Both sides run in this process, in turns. First `dense_crf`, one image, against pydensecrf;
     then the backbone's forward pass of the image against a refinement of one map of two labels,
-    and of four: the ratio says how often the refinement fits into the forward pass.
+    and of four: the ratio says how often the refinement fits into the forward pass. There, as in a
+    job, images of one size share the lattice of distances.
     """
     image = np.array(decode(path.read_bytes(), max_pixels=BUDGET, short_side=SIDE).pixels)
     size = f"{image.shape[1]} x {image.shape[0]}"
@@ -51,7 +53,7 @@ def refinement_rows(path: Path, backbone: Backbone, repeats: int) -> Iterator[di
         labels = _blocks(image.shape[0], image.shape[1], count)
         energies = label_energies(torch.from_numpy(labels)[None], count)
         compared = alternate(
-            lambda p=parameters, e=energies: dense_crf(torch.from_numpy(image)[None], e, p),  # type: ignore[misc]
+            lambda p=parameters, e=energies: _anew(image, e, p),  # type: ignore[misc]
             lambda p=parameters, e=energies: pydensecrf_marginals(image, e[0], p),  # type: ignore[misc]
             repeats,
             name=f"{name}, to pydensecrf",
@@ -70,6 +72,12 @@ def refinement_rows(path: Path, backbone: Backbone, repeats: int) -> Iterator[di
                 name=f"{refine}, {count} labels, to forward",
             )
             yield asdict(compared) | setting
+
+
+def _anew(image: NDArray[np.uint8], energies: Tensor, parameters: CRFParameters) -> Tensor:
+    """The CRF of an image of a size that was not seen before, as pydensecrf takes all."""
+    spatial_lattice.cache_clear()
+    return dense_crf(torch.from_numpy(image)[None], energies, parameters)
 
 
 def _blocks(height: int, width: int, count: int) -> NDArray[np.int64]:

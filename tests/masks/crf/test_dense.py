@@ -199,6 +199,24 @@ def test_padding_gets_nothing_and_changes_nothing(
 
 
 @each_backend
+def test_padding_gets_nothing_however_large_the_energies_are(backend: Backend) -> None:
+    energies = random_energies(3, 3, 60, 80) + 2e4
+    counts = torch.tensor([2, 2, 2])
+    found = dense_crf(photographs(), energies, label_counts=counts, backend=backend)
+    assert (found[:, 2] == 0).all()
+
+
+@each_backend
+def test_marginals_are_constants_that_a_loss_may_use(backend: Backend) -> None:
+    energies = random_energies(1, 3, 8, 9).requires_grad_()
+    found = dense_crf(photographs()[:1, :8, :9], energies, backend=backend)
+    assert not found.requires_grad
+    weight = torch.ones(1, requires_grad=True)
+    (weight * found).sum().backward()
+    assert weight.grad is not None
+
+
+@each_backend
 @each_setting
 @pytest.mark.parametrize("labels", [2, 3, 9, 27])
 def test_marginals_are_the_same_alone_and_in_a_batch(

@@ -54,8 +54,3 @@ def test_the_last_label_that_is_never_filtered_is_as_exact_as_the_others() -> No
     found = mean_field.infer(images, energies, DSM_CRF)
     turned = mean_field.infer(images, energies.roll(1, 1), DSM_CRF).roll(-1, 1)
     torch.testing.assert_close(found, turned, atol=1e-4, rtol=0)
-
-
-def test_marginals_keep_no_graph() -> None:
-    energies = random_energies(1, 3, 8, 9).requires_grad_()
-    assert not mean_field.infer(photographs()[:1, :8, :9], energies, DSM_CRF).requires_grad

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from specray.masks.kernels import compiled
 
-def enlarge(labels: NDArray[np.int32], height: int, width: int) -> NDArray[np.int32]:
+
+def resize_labels(labels: NDArray[np.int32], height: int, width: int) -> NDArray[np.int32]:
     """Resize a label map: every pixel takes the label of most weight among its four neighbours.
 
     The weights are those of bilinear interpolation, so that two labels part where their
@@ -28,17 +29,17 @@ def enlarge(labels: NDArray[np.int32], height: int, width: int) -> NDArray[np.in
 
     Examples
     --------
-    >>> enlarge(np.array([[0, 1]], np.int32), 1, 4)
+    >>> resize_labels(np.array([[0, 1]], np.int32), 1, 4)
     array([[0, 0, 1, 1]], dtype=int32)
     """
     if labels.shape == (height, width):
         return labels
-    resized: NDArray[np.int32] = _enlarged(np.ascontiguousarray(labels), height, width)
+    resized: NDArray[np.int32] = _resized(np.ascontiguousarray(labels), height, width)
     return resized
 
 
-@njit(nogil=True, cache=True)
-def _enlarged(labels, height, width):  # type: ignore[no-untyped-def]
+@compiled
+def _resized(labels, height, width):  # type: ignore[no-untyped-def]
     old_height, old_width = labels.shape
     resized = np.empty((height, width), np.int32)
     for y in range(height):
