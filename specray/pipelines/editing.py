@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -20,9 +19,8 @@ from specray.pipelines.cluster import data_context, plan_resources
 from specray.pipelines.committing import Commit
 from specray.pipelines.decoding import crashed, fetch
 from specray.pipelines.edit_image import EditImage
-from specray.pipelines.error_limit import ErrorLimit
-from specray.pipelines.faults import faults_as_user_errors
 from specray.pipelines.isolation import SUSPICIOUS, Died, deadline, each_alone
+from specray.pipelines.ledger import Ledger
 from specray.pipelines.progress import Progress
 from specray.pipelines.segmented_source import PLACES, SegmentedSource, Wanted
 from specray.pipelines.tally import start_tally
@@ -85,27 +83,15 @@ class EditPass:
         """
         workers = plan_resources(ray.cluster_resources(), "cpu", self.num_workers).actors
         tally = start_tally(workers)
-        limit = ErrorLimit(self.max_error_rate)
-        again = {shard.name for shard, _ in self.shards if shard.again is not None}
-        total = sum(shard.work for shard, _ in self.shards)
-        counts = ShardCounts()
-        with (
-            Progress(total, lambda: ray.get(tally.read.remote())),
-            closing(self._receipts(workers, tally)) as receipts,
-        ):
-            for name, committed in receipts:
-                counts += committed
-                if name not in again:  # what failed once may well fail again
-                    limit.add(committed)
-        work = ray.get(tally.summary.remote(total))
-        return counts, {name: work[name] for name in ("images_per_second", "repeated_images")}
-
-    def _receipts(self, workers: int, tally: Any) -> Generator[tuple[str, ShardCounts]]:
+        ledger = Ledger([shard for shard, _ in self.shards], self.max_error_rate)
         with DataContext.current(data_context()):
             graph = self._graph(workers, tally)
-        with faults_as_user_errors():
-            for receipt in graph.iter_rows():
-                yield receipt["name"], ShardCounts.from_json(receipt["counts"])
+        with Progress(ledger.work, lambda: ray.get(tally.read.remote())):
+            ledger.take(graph)
+        work = ray.get(tally.summary.remote(ledger.work))
+        return ledger.counts, {
+            name: work[name] for name in ("images_per_second", "repeated_images")
+        }
 
     def _graph(self, workers: int, tally: Any) -> Dataset:
         """Places of the stream, edited batches, shards, a receipt for each."""

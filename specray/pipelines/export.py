@@ -11,8 +11,9 @@ from specray.pipelines.config import Method
 from specray.pipelines.export_plan import FinishedState, read_finished_state
 from specray.pipelines.export_record import claim, finish
 from specray.pipelines.export_stream import stream_export
-from specray.pipelines.exporting import ExportPart
+from specray.pipelines.exporting import ExportPart, part_rows
 from specray.sources import Store, open_store
+from specray.tables.commit import drop
 from specray.tables.exports import (
     HOLDS_ALL_METHODS,
     NAMED,
@@ -53,7 +54,7 @@ class ExportConfig:
     endpoint
         URL of an S3-compatible store for s3:// URIs. Credentials come from the environment.
     overwrite
-        Remove the files of another export that the output holds, and nothing else.
+        Remove the files of an export that the output holds, and nothing else.
     """
 
     input: str
@@ -91,7 +92,8 @@ def run_export(config: ExportConfig) -> dict[str, Any]:
     made_by = build_format(config.format, method, names, photographs)
     methods = frozenset([method] if method else IN_ROWS.values())
     work = ExportPart(state.store, output, made_by, methods)
-    found = stream_export(work, state.parts(made_by), state.images)
+    parts = part_rows(state.parts(made_by), record["fingerprint"])
+    found = stream_export(work, parts, state.images)
     state.check_current()
     result = {
         "images": found.images,
@@ -101,6 +103,7 @@ def run_export(config: ExportConfig) -> dict[str, Any]:
         "files": found.files,
     }
     finish(output, record, result)
+    drop(output, (part["receipt"] for part in parts))
     seconds = round(time.monotonic() - start, 3)
     told = {"seconds": seconds, "output": config.output}
     return {"job": "export", "format": config.format, **result, **told}

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from specray.errors import UserError
 from specray.pipelines.record import finished_manifest
 from specray.sources import Store, read_manifest
-from specray.tables.commit import committed_shards
+from specray.tables.commit import committed_shards, read_shard
 from specray.tables.counts import ShardCounts
 from specray.tables.exports import Format, Names, Slice, StemCounter, plan_parts
 from specray.tables.run import NAME as RUN
@@ -37,10 +38,12 @@ class FinishedState:
         return sum(shard.rows for shard in self.shards)
 
     def names(self) -> Names:
-        """Names for the files of all images; memory is 8 bytes per image."""
+        """Names for the files of the good images; memory is 8 bytes per image."""
         stems = StemCounter()
-        for shard in read_manifest(self.store, self.manifest):
-            stems.add(shard["key"].to_pylist())
+        manifest = read_manifest(self.store, self.manifest)
+        for shard, counts, listed in zip(self.shards, self.counts, manifest, strict=True):
+            keys = self._good_keys(shard.name) if counts.errors else listed["key"]
+            stems.add(keys.to_pylist())
         return stems.names()
 
     def parts(self, made_by: Format) -> list[list[Slice]]:
@@ -65,9 +68,23 @@ class FinishedState:
                 "command again with --overwrite"
             )
 
+    def _good_keys(self, name: str) -> pa.ChunkedArray:
+        rows = read_shard(self.store, name, ["key", "error"])
+        if rows is None:
+            raise shard_gone(self.store, name)
+        return rows.filter(rows["error"].is_null())["key"]
+
     def _sizes(self) -> Iterator[NDArray[np.int64]]:
         for shard in read_manifest(self.store, self.manifest):
             yield shard["size"].fill_null(0).to_numpy()
+
+
+def shard_gone(store: Store, name: str) -> UserError:
+    """The error of a shard that was there when the export was planned."""
+    return UserError(
+        f"{name} in {store.uri} was removed or replaced while it was exported; run the same "
+        "command again"
+    )
 
 
 def read_finished_state(store: Store) -> FinishedState:

@@ -41,13 +41,13 @@ def claim(
         "status": "running",
     }
     earlier = _read(output)
-    if earlier is not None and earlier["fingerprint"] != record["fingerprint"]:
-        if not overwrite:
-            raise UserError(
-                f"{output.uri} holds an export of format {earlier['format']} of other masks; "
-                "choose another --output, or pass --overwrite to remove its files"
-            )
+    if earlier is not None and overwrite:
         _clear(output, earlier["format"])
+    elif earlier is not None and earlier["fingerprint"] != record["fingerprint"]:
+        raise UserError(
+            f"{output.uri} holds an export of format {earlier['format']} of other masks; "
+            "choose another --output, or pass --overwrite to remove its files"
+        )
     _write(output, record)
     output.remove_temporaries()
     return record

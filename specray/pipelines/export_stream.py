@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
-from specray.pipelines.exporting import ExportCounts, ExportPart, part_rows
+from specray.pipelines.exporting import ExportCounts, ExportPart, Made
 from specray.pipelines.progress import Progress
-from specray.tables.exports import SKIPPED, Slice, assemble
+from specray.tables.exports import SKIPPED, assemble
 
 
-def stream_export(work: ExportPart, parts: list[list[Slice]], total: int) -> ExportCounts:
+def stream_export(work: ExportPart, parts: list[dict[str, Any]], total: int) -> ExportCounts:
     """Export every part, with a progress line, and the files that they share.
 
     Parameters
@@ -19,7 +19,7 @@ def stream_export(work: ExportPart, parts: list[list[Slice]], total: int) -> Exp
     work
         The stage.
     parts
-        The plan, in order.
+        The rows of the plan, in order.
     total
         Images of the plan.
 
@@ -36,10 +36,10 @@ def stream_export(work: ExportPart, parts: list[list[Slice]], total: int) -> Exp
             for document in (SKIPPED, *made_by.documents)
         ]
         with Progress(total, lambda: _done(counts)):
-            for found, entries in _receipts(work, parts):
-                counts += found
+            for made in _made(work, parts):
+                counts += made.counts
                 for assembly in documents:
-                    assembly.add(entries)
+                    assembly.add(made.entries)
         skipped, *shared = documents
         if skipped.empty:
             output.delete(SKIPPED.name)  # photographs that were gone may have come back
@@ -59,10 +59,8 @@ def _done(counts: ExportCounts) -> tuple[int, int]:
     return counts.images + skipped, skipped
 
 
-def _receipts(
-    work: ExportPart, parts: list[list[Slice]]
-) -> Iterator[tuple[ExportCounts, dict[str, bytes]]]:
-    """Counts and entries of every part, in their order."""
+def _made(work: ExportPart, parts: list[dict[str, Any]]) -> Iterator[Made]:
+    """What becomes of every part, in their order."""
     if not parts:
         return
     # Ray takes a second and half a gigabyte, which a mistake in the arguments does without.
@@ -75,7 +73,7 @@ def _receipts(
     with ray_session(), faults_as_user_errors():
         with DataContext.current(data_context()):
             # A part is a block, so that the results of one need not wait for those of the next.
-            planned = ray.data.from_items(part_rows(parts), override_num_blocks=len(parts))
+            planned = ray.data.from_items(parts, override_num_blocks=len(parts))
             graph = planned.map(work, num_cpus=1)
         for row in graph.iter_rows():
-            yield ExportCounts(**json.loads(row["counts"])), row["entries"]
+            yield Made.from_json(row["made"])

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any, Final
 
 import pyarrow as pa
 
-from specray.errors import UserError
+from specray.pipelines.export_plan import shard_gone
 from specray.sources import Store
 from specray.tables.commit import read_shard
 from specray.tables.exports import (
+    RECEIPT,
     SKIPPED,
     AnnotatedImage,
     File,
@@ -26,6 +29,7 @@ from specray.tables.exports import (
     annotated_images,
     count_segments,
 )
+from specray.tables.objects import if_there
 
 _WRITERS: Final = 8
 """Files of a part that are written at a time: they wait for the store or the disk."""
@@ -53,8 +57,33 @@ class ExportCounts:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What became of a part, besides its files."""
+
+    counts: ExportCounts
+    entries: dict[str, bytes]
+    """Of each stream of the shared files, joined; UTF-8."""
+
+    def to_json(self) -> bytes:
+        """As receipts hold it."""
+        texts = {name: entries.decode() for name, entries in self.entries.items()}
+        return json.dumps({"counts": dataclasses.asdict(self.counts), "entries": texts}).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Made:
+        """Of a receipt."""
+        found = json.loads(data)
+        entries = {name: text.encode() for name, text in found["entries"].items()}
+        return cls(ExportCounts(**found["counts"]), entries)
+
+
+@dataclass(frozen=True)
 class ExportPart:
-    """A part of the plan to its files; returns its counts and the entries of shared files."""
+    """A part of the plan to its files; what it adds to the files that all share is returned.
+
+    The receipt of a part has what is returned, and is written when its files are: so a run that
+    was killed goes on with the parts that have none.
+    """
 
     segments: Store
     output: Store
@@ -62,7 +91,16 @@ class ExportPart:
     methods: frozenset[str]
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Export the part that a row of `part_rows` describes."""
+        """Export the part that a row of `part_rows` describes; see `Made`."""
+        name = row["receipt"]
+        receipt = if_there(self.output, name, lambda: self.output.read(name))
+        if receipt is not None:
+            return {"made": receipt.data}
+        made = self._made(row).to_json()
+        self.output.write(name, made)
+        return {"made": made}
+
+    def _made(self, row: dict[str, Any]) -> Made:
         slices = [Slice(**of_shard) for of_shard in json.loads(row["slices"])]
         images = _Images(self._rows(slices), self.methods)
         entries: dict[str, list[bytes]] = {name: [] for name in self._separators}
@@ -82,10 +120,8 @@ class ExportPart:
             for write in writing:
                 write.result()
         entries[SKIPPED.streams[0]] += map(_skipped_line, images.skipped)
-        return {
-            "counts": json.dumps(dataclasses.asdict(images.counts(files))),
-            "entries": {name: self._separators[name].join(entries[name]) for name in entries},
-        }
+        joined = {name: self._separators[name].join(entries[name]) for name in entries}
+        return Made(images.counts(files), joined)
 
     @property
     def _separators(self) -> dict[str, bytes]:
@@ -99,10 +135,7 @@ class ExportPart:
             rows = read_shard(self.segments, of_shard.shard, _COLUMNS)
             planned = (of_shard.shard_rows, of_shard.shard_segments)
             if rows is None or (rows.num_rows, count_segments(rows)) != planned:
-                raise UserError(
-                    f"{of_shard.shard} in {self.segments.uri} was removed or replaced while it "
-                    "was exported; run the same command again"
-                )
+                raise shard_gone(self.segments, of_shard.shard)
             before = count_segments(rows.slice(0, of_shard.start))
             yield (
                 rows.slice(of_shard.start, of_shard.stop - of_shard.start),
@@ -143,16 +176,32 @@ class _Images:
         return ExportCounts(self._images - len(self.skipped), self._masks, dict(codes), files)
 
 
-def part_rows(parts: list[list[Slice]]) -> list[dict[str, Any]]:
-    """The plan as rows for Ray Data."""
+def part_rows(parts: list[list[Slice]], export: str) -> list[dict[str, Any]]:
+    """The plan as rows for Ray Data.
+
+    Parameters
+    ----------
+    parts
+        The plan.
+    export
+        Digest of what decides the files.
+    """
+    slices = [json.dumps([dataclasses.asdict(of_shard) for of_shard in part]) for part in parts]
     return [
         {
             "index": index,
             "parts": len(parts),
-            "slices": json.dumps([dataclasses.asdict(of_shard) for of_shard in part]),
+            "slices": of_part,
+            "receipt": _receipt_name(export, version("specray"), index, len(parts), of_part),
         }
-        for index, part in enumerate(parts)
+        for index, of_part in enumerate(slices)
     ]
+
+
+def _receipt_name(*decisive: str | int) -> str:
+    """Of a part: equal names, equal files."""
+    digest = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:32]
+    return f"{RECEIPT}{digest}.json"
 
 
 def _skipped_line(image: Skipped) -> bytes:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Generator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +14,7 @@ from specray.pipelines.cluster import ResourcePlan, data_context, plan_resources
 from specray.pipelines.committing import Commit
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.decoding import Decode
-from specray.pipelines.error_limit import ErrorLimit
-from specray.pipelines.faults import faults_as_user_errors
+from specray.pipelines.ledger import Ledger
 from specray.pipelines.manifest_source import ManifestSource
 from specray.pipelines.masking import Masking
 from specray.pipelines.masks_apart import MakeMasks
@@ -71,27 +68,18 @@ class StreamingPass:
         run = self.config.run
         plan = self._plan(self.shards, run.num_workers)
         tally = start_tally(plan.actors)
-        limit = ErrorLimit(run.max_error_rate)
-        again = {shard.name for shard in self.shards if shard.again is not None}
-        total = sum(shard.work for shard in self.shards)
-        committed: dict[str, ShardCounts] = {}
-        missing = self.shards
-        with Progress(total, lambda: ray.get(tally.read.remote())):
-            while missing:
+        ledger = Ledger(self.shards, run.max_error_rate)
+        with Progress(ledger.work, lambda: ray.get(tally.read.remote())):
+            while missing := ledger.missing:
                 try:
-                    with closing(self._receipts(missing, plan, tally)) as receipts:
-                        for name, counts in receipts:
-                            committed[name] = counts
-                            if name not in again:  # what failed once may well fail again
-                                limit.add(counts)
+                    ledger.take(self._graph(missing, plan, tally))
                 except ClusterShrank:
                     plan = self._plan(missing, None)
                     print(
                         f"the cluster has become smaller; going on with {plan.actors} workers",
                         file=sys.stderr,
                     )
-                missing = [shard for shard in missing if shard.name not in committed]
-        return sum(committed.values(), ShardCounts()), ray.get(tally.summary.remote(total))
+        return ledger.counts, ray.get(tally.summary.remote(ledger.work))
 
     def _plan(self, missing: list[Shard], workers: int | None) -> ResourcePlan:
         plan = plan_resources(ray.cluster_resources(), self.config.run.device, workers)
@@ -104,18 +92,13 @@ class StreamingPass:
     def _batch_size(self) -> int:
         return divisor_up_to(self.config.run.batch_size, self.config.run.shard_size)
 
-    def _receipts(
-        self, shards: list[Shard], plan: ResourcePlan, tally: Any
-    ) -> Generator[tuple[str, ShardCounts]]:
-        """Commit shards; yields their names and counts. Closing it ends the work."""
+    def _graph(self, shards: list[Shard], plan: ResourcePlan, tally: Any) -> Dataset:
+        """The stages that commit the shards; rows are their receipts."""
         watch = watch_cluster(plan, lambda: ray.get(tally.read.remote()))
         with DataContext.current(data_context(watch)):
-            graph = self._graph(shards, plan, tally)
-        with faults_as_user_errors():
-            for receipt in graph.iter_rows():
-                yield receipt["name"], ShardCounts.from_json(receipt["counts"])
+            return self._stages(shards, plan, tally)
 
-    def _graph(self, shards: list[Shard], plan: ResourcePlan, tally: Any) -> Dataset:
+    def _stages(self, shards: list[Shard], plan: ResourcePlan, tally: Any) -> Dataset:
         """Places of the stream, decoded batches, segmented batches, shards, a receipt for each."""
         shard_size = self.config.run.shard_size
         listed = ray.data.read_datasource(ManifestSource(self.output, shards, shard_size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from specray.errors import UserError
-from specray.pipelines.graph import StreamingPass
+from specray.pipelines import ledger
 from specray.tables import read
 from specray.tables.counts import ShardCounts
 from tests.faults.command import COUNT, assert_same, in_process, segment, shards
@@ -66,17 +66,17 @@ def test_a_run_that_is_overtaken_gives_way_and_what_its_tasks_wrote_late_is_neve
     second = key_list(tmp_path, "second.txt", keys[COUNT // 3 :])
     output, anew = tmp_path / "out", tmp_path / "anew"
     in_process(photographs, anew, second)
-    receipts = StreamingPass._receipts
+    receipts = ledger._receipts
 
-    def overtaken(first: StreamingPass, *args: Any) -> Iterator[tuple[str, ShardCounts]]:
-        found = receipts(first, *args)
+    def overtaken(graph: Any) -> Generator[tuple[str, ShardCounts]]:
+        found = receipts(graph)
         yield next(found)
         with monkeypatch.context() as patch:
-            patch.setattr(StreamingPass, "_receipts", receipts)
+            patch.setattr(ledger, "_receipts", receipts)
             in_process(photographs, output, second)
         yield from found
 
-    monkeypatch.setattr(StreamingPass, "_receipts", overtaken)
+    monkeypatch.setattr(ledger, "_receipts", overtaken)
     with pytest.raises(UserError, match="another run"):
         in_process(photographs, output)
     monkeypatch.undo()

@@ -7,7 +7,7 @@ import random
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from specray.pipelines.graph import StreamingPass
+from specray.pipelines import ledger
 from specray.tables import read
 from specray.tables.counts import ShardCounts
 from tests.faults.command import COUNT, assert_same, in_process, segment
@@ -104,14 +104,14 @@ class Watched:
     """Calls something at every receipt of a pass."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, then: Any) -> None:
-        receipts = StreamingPass._receipts
+        receipts = ledger._receipts
 
-        def watched(pass_: StreamingPass, *args: Any) -> Iterator[tuple[str, ShardCounts]]:
-            for receipt in receipts(pass_, *args):
+        def watched(graph: Any) -> Generator[tuple[str, ShardCounts]]:
+            for receipt in receipts(graph):
                 yield receipt
                 then()
 
-        monkeypatch.setattr(StreamingPass, "_receipts", watched)
+        monkeypatch.setattr(ledger, "_receipts", watched)
 
 
 def test_a_reader_during_an_increment_sees_the_whole_old_state(
@@ -156,16 +156,16 @@ def test_a_reader_at_any_moment_of_increments_sees_one_state_whole(
 # In a process of its own: Ray 2.60 now and then aborts a driver whose stream is broken off.
 DEATH = """
 import os, signal
-from specray.pipelines.graph import StreamingPass
+from specray.pipelines import ledger
 
-receipts = StreamingPass._receipts
+receipts = ledger._receipts
 
-def dying(*args):
-    for receipt in receipts(*args):
+def dying(graph):
+    for receipt in receipts(graph):
         yield receipt
         os.kill(os.getpid(), signal.SIGKILL)
 
-StreamingPass._receipts = dying
+ledger._receipts = dying
 """
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import boto3
 import duckdb
 import numpy as np
 import pytest
+import ray
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -183,6 +185,71 @@ def test_images_of_one_stem_and_of_odd_keys_have_files_of_their_own(tmp_path: Pa
     assert after == before
 
 
+def test_a_bad_image_takes_no_name_from_a_good_one(tmp_path: Path) -> None:
+    rows = [good_row("x.jpg"), bad_row("x.png"), good_row("y.jpg"), good_row("y.png")]
+    rows += [good_row(f"z/{i}.jpg") for i in range(4)]  # among them shards without errors
+    finish(LocalStore(str(tmp_path / "out")), rows, "in", ["objects"])
+    result = run_export(configuration(tmp_path / "out", tmp_path / "yolo", "yolo"))
+    assert result["skip_codes"] == {"corrupt": 1, "no_own_name": 2}
+    labels = {"labels/x.txt", *(f"labels/z/{i}.txt" for i in range(4))}
+    assert {key for key in files_in(tmp_path / "yolo") if key.startswith("labels/")} == labels
+
+
+@contextmanager
+def one_cpu_left() -> Iterator[None]:
+    """Hold all CPUs of Ray but one."""
+
+    class Idle:
+        def ready(self) -> None: ...
+
+    actor: Any = ray.remote(Idle).options(num_cpus=1)
+    idle = [actor.remote() for _ in range(int(ray.available_resources()["CPU"]) - 1)]
+    assert idle
+    ray.get([each.ready.remote() for each in idle])
+    try:
+        yield
+    finally:
+        for each in idle:
+            ray.kill(each)
+
+
+@pytest.mark.parametrize("name", ["ids", "coco", "hf"])
+def test_one_worker_writes_the_bytes_of_three(name: str, output: Path, tmp_path: Path) -> None:
+    run_export(configuration(output, tmp_path / "three", name))
+    with one_cpu_left():
+        run_export(configuration(output, tmp_path / "one", name))
+    assert files_in(tmp_path / "one") == files_in(tmp_path / "three")
+
+
+def test_an_export_that_was_interrupted_goes_on_with_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, to, calm = segmented(tmp_path), tmp_path / "to", tmp_path / "calm"
+    run_export(configuration(output, calm, "ids"))
+    before = files_in(output)
+    with monkeypatch.context() as patched, one_cpu_left():
+        removing = _then_removed(LocalStore(str(output)), shard=3)
+        patched.setattr("specray.pipelines.export_plan.committed_shards", removing)
+        with pytest.raises(UserError):
+            run_export(configuration(output, to, "ids"))
+    for name in before.keys() - files_in(output).keys():
+        (output / name).write_bytes(before[name])
+    done = {path: path.stat().st_mtime_ns for path in (to / "ids" / "a").iterdir()}
+    assert len(done) == 6
+    run_export(configuration(output, to, "ids"))
+    assert files_in(to) == files_in(calm)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
+def test_overwrite_does_all_of_it_again(output: Path, tmp_path: Path) -> None:
+    run_export(configuration(output, tmp_path, "ids"))
+    whole = files_in(tmp_path)
+    (tmp_path / "ids" / "stale.png").write_bytes(b"of an earlier version")
+    (tmp_path / f"receipt-{'0' * 32}.json").write_text("{}")
+    run_export(configuration(output, tmp_path, "ids", overwrite=True))
+    assert files_in(tmp_path) == whole
+
+
 def test_an_export_of_other_masks_is_refused_and_overwrite_removes_its_files_alone(
     output: Path, tmp_path: Path
 ) -> None:
@@ -251,19 +318,20 @@ def test_a_shard_that_changes_under_the_export_is_one_clear_line(
 ) -> None:
     output = segmented(tmp_path)
     monkeypatch.setattr(
-        "specray.pipelines.export_plan.committed_shards", _then_removed(LocalStore(str(output)))
+        "specray.pipelines.export_plan.committed_shards",
+        _then_removed(LocalStore(str(output)), shard=3),
     )
     match = r"was removed or replaced .* run the same command again"
     mistake(input=str(output), output=str(tmp_path / "to"), format="coco", match=match)
 
 
-def _then_removed(store: LocalStore) -> Any:
+def _then_removed(store: LocalStore, shard: int) -> Any:
     """As somebody does who empties the output between the plan and the work."""
     from specray.tables.commit import committed_shards
 
     def found(segments: Store, shards: Sequence[Any]) -> Any:
         counts = committed_shards(segments, shards)
-        store.delete(shards[-1].name)
+        store.delete(shards[shard].name)
         return counts
 
     return found

@@ -12,6 +12,10 @@ from specray.masks.matting.alpha import bounding_window
 _MARGIN = 32
 """Pixels around the object from which the background's colours are learnt."""
 
+_ITERATIONS = 8
+"""On each large level. After the two of pymatting's default the halo is 1 to 8 % worse, and depends
+on where the window happens to be cut; more than eight gain next to nothing."""
+
 _BLEED = 2
 """Pixels beyond the object that keep its colour: programs that scale or blur a transparent picture
 mix them in. Further out black is as good, and compresses better."""
@@ -43,7 +47,8 @@ def foreground_colors(image: NDArray[np.uint8], alpha: NDArray[np.float32]) -> N
     if alpha.size == 1:  # of which pymatting cannot make levels
         colors[window] = image
         return colors
-    estimated = estimate_foreground_ml(image.astype(np.float32) / 255, alpha)
+    scaled = image.astype(np.float32) / 255
+    estimated = estimate_foreground_ml(scaled, alpha, n_big_iterations=_ITERATIONS)
     estimated = np.rint(estimated * 255).astype(np.uint8)
     near = ndimage.maximum_filter(alpha, size=2 * _BLEED + 1) > 0
     colors[window] = np.where((alpha == 1)[..., None], image, estimated * near[..., None])

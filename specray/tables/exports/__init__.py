@@ -15,7 +15,7 @@ from specray.tables.exports.annotations import (
 from specray.tables.exports.documents import assemble
 from specray.tables.exports.formats import HOLDS_ALL_METHODS, NAMED, FormatName, build_format
 from specray.tables.exports.names import Names, StemCounter
-from specray.tables.exports.output import OWNED, SKIPPED, File, Format, Piece, Place
+from specray.tables.exports.output import OWNED, RECEIPT, SKIPPED, File, Format, Piece, Place
 from specray.tables.exports.parts import Slice, plan_parts
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "HOLDS_ALL_METHODS",
     "NAMED",
     "OWNED",
+    "RECEIPT",
     "SKIPPED",
     "AnnotatedImage",
     "Annotation",

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 from pycocotools import mask as coco_mask
 
-from specray.errors import ImageError
+from specray.errors import ErrorCode, ImageError
 from specray.sources import Store
 from specray.tables.exports.annotations import AnnotatedImage, Annotation, Category, Skipped
 from specray.tables.exports.flat import part_name
@@ -145,7 +145,7 @@ class HuggingFace:
             return Skipped(image.key, error.code, error.message, masks=masks)
         if image.etag is not None and blob.etag != image.etag:
             message = "the photograph is another than the one that was segmented"
-            return Skipped(image.key, "changed", message, masks=masks)
+            return Skipped(image.key, ErrorCode.CHANGED, message, masks=masks)
         # readers of old cannot do without a path, and of an odd one nobody knows what they do
         plain = plain_stem(image.key) is not None
         encode = palette_png if max(labels, default=0) <= MAX_PALETTE_LABEL else grey_png

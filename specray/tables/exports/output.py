@@ -63,6 +63,10 @@ SKIPPED: Final = lines("skipped.jsonl", "skipped", splits=True)
 """Images that are not in the export: ``key``, ``code``, ``message``. No file if there are none."""
 
 
+RECEIPT: Final = "receipt-"
+"""How the keys of receipts begin: of the parts of an export that has not finished."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Which part of the export is made."""
@@ -111,6 +115,7 @@ _OWNED: Final = {
 }
 
 OWNED: Final = {
-    name: re.compile(rf"{keys}|skipped(-\d{{5,}})?\.jsonl") for name, keys in _OWNED.items()
+    name: re.compile(rf"{keys}|skipped(-\d{{5,}})?\.jsonl|{RECEIPT}[0-9a-f]{{32}}\.json")
+    for name, keys in _OWNED.items()
 }
 """Keys of each format: what may be removed with an export of it."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pymatting import estimate_alpha_cf
 
 from specray.masks import NotConverged, Trimap, closed_form_alpha, trimap
@@ -63,6 +66,40 @@ def test_a_system_that_is_not_solved_is_said_so(
     monkeypatch.setattr(module, "_ITERATIONS", 1)
     with pytest.raises(NotConverged, match="did not converge"):
         closed_form_alpha(coffee.image / 255, trimap(coffee.mask, 6), coffee.mask)
+
+
+def patchwork() -> NDArray[np.float64]:
+    """Pure colours, on which the factorisation fails until it is given a shift."""
+    colors = np.random.default_rng(0).integers(0, 2, (12, 16, 3)).astype(np.float64)
+    return colors.repeat(10, axis=0).repeat(10, axis=1)
+
+
+def test_the_library_prints_nothing_where_the_result_of_a_job_goes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mask = np.arange(160)[None].repeat(120, axis=0) < 80
+    known = without_trust(trimap(mask, 26))
+    estimate_alpha_cf(patchwork(), known.values)
+    assert "WARNING" in capsys.readouterr().out
+    closed_form_alpha(patchwork(), known, mask)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_process_of_limited_memory_solves_it_too() -> None:
+    script = """
+import resource
+
+import numpy as np
+import psutil
+
+from specray.masks import closed_form_alpha, trimap
+
+limit = psutil.Process().memory_info().data + 2**30
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+mask = np.arange(64)[None].repeat(48, axis=0) < 32
+closed_form_alpha(np.random.default_rng(0).random((48, 64, 3)), trimap(mask, 8), mask)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_the_window_is_tight_but_for_its_margin_inside_the_image() -> None:

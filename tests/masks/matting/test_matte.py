@@ -44,8 +44,8 @@ def test_the_halo_is_no_worse_than_that_of_pymatting_with_the_same_trimap(hair: 
         theirs.append(halo(by_pymatting(made, known.values), made, band))
         pasted = np.where(made.mask[..., None], made.image, GREEN)
         hard.append(halo(pasted, made, band))
-    assert np.mean(ours) < 0.95 * np.mean(theirs)
-    assert (np.array(ours) < 1.1 * np.array(theirs)).all()  # fine hair: the prior costs a little
+    assert np.mean(ours) < 0.9 * np.mean(theirs)
+    assert (np.array(ours) <= theirs).all()
     assert (np.array(ours) < 0.8 * np.array(hard)).all()
 
 

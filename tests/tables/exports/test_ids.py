@@ -6,32 +6,18 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
-import torch
-from numpy.typing import NDArray
-from torchvision.io import ImageReadMode, decode_png, read_file
 
 from specray.sources import LocalStore
 from specray.tables.exports import Names
 from specray.tables.exports.ids import Ids
 from tests.tables.exports.cases import annotated, cases, export, masks_of
-
-pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
-
-
-def pixels(path: Path) -> NDArray[np.int64]:
-    """By libpng."""
-    found = decode_png(read_file(str(path)), ImageReadMode.UNCHANGED)
-    assert found.dtype == torch.uint16
-    assert found.shape[0] == 1
-    channel: NDArray[np.int64] = found[0].numpy().astype(np.int64)
-    return channel
+from tests.tables.exports.png_reader import read_grey_16
 
 
 def test_masks_come_back(tmp_path: Path) -> None:
     assert export(Ids(Names()), cases(), LocalStore(str(tmp_path))) == []
     for image in cases():
-        labels = pixels(tmp_path / "ids" / f"{image.key.removesuffix('.jpg')}.png")
+        labels = read_grey_16(tmp_path / "ids" / f"{image.key.removesuffix('.jpg')}.png")
         assert labels.shape == (image.height, image.width)
         assert set(np.unique(labels)) <= set(range(len(image.annotations) + 1))
         for index, mask in enumerate(masks_of(image)):
@@ -45,7 +31,7 @@ def test_the_index_names_the_file_of_every_key_and_its_segments(tmp_path: Path) 
         (image.id, image.key) for image in cases()
     ]
     for entry in entries:
-        labels = pixels(tmp_path / "ids" / f"{entry['name']}.png")
+        labels = read_grey_16(tmp_path / "ids" / f"{entry['name']}.png")
         assert {s["label"]: s["area"] for s in entry["segments"]} == {
             label: (labels == label).sum() for label in np.unique(labels) if label
         }
@@ -56,7 +42,7 @@ def test_the_highest_label_is_65535_and_one_more_is_refused_by_name(tmp_path: Pa
     (last,) = image.annotations
     object.__setattr__(last, "index", 65534)
     assert export(Ids(Names()), [image], LocalStore(str(tmp_path))) == []
-    assert pixels(tmp_path / "ids" / "a.png").tolist() == [[65535]]
+    assert read_grey_16(tmp_path / "ids" / "a.png").tolist() == [[65535]]
     object.__setattr__(last, "index", 65535)
     (skipped,) = export(Ids(Names()), [image], LocalStore(str(tmp_path / "more")))
     assert (skipped.key, skipped.code, skipped.masks) == ("a.jpg", "too_many_segments", 1)
