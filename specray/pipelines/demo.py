@@ -14,6 +14,7 @@ from sklearn.datasets import load_sample_images
 
 from specray.backbones import DESCRIPTOR, BackboneConfig
 from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
+from specray.pipelines.edit import EditConfig, run_edit
 from specray.pipelines.report import ReportConfig, run_report
 from specray.pipelines.segment import run_segment
 
@@ -57,9 +58,7 @@ class DemoConfig:
 
 def run_demo(config: DemoConfig) -> dict[str, Any]:
     """Photographs, segment, edit, report; see `DemoConfig`."""
-    # Ray takes seconds; pymatting compiles itself when it is first imported, which takes a minute.
-    from specray.pipelines.cluster import ray_session
-    from specray.pipelines.edit import EditConfig, run_edit
+    from specray.pipelines.cluster import ray_session  # which takes seconds
 
     start = time.monotonic()
     folder = Path(config.output)

@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import ImageColor
 
 from specray.checks import at_least
 from specray.errors import ErrorCode, ImageError, Stage, UserError
 from specray.masks.matting.config import MattingConfig
-from specray.pipelines.edit_image import EditImage, PictureFormat
 from specray.pipelines.error_limit import check_errors
 from specray.pipelines.output import Output
 from specray.pipelines.record import finished_manifest, record_of
@@ -27,6 +26,11 @@ from specray.tables.counts import ShardCounts
 from specray.tables.run import read_run
 from specray.tables.schema import SCHEMA_VERSION
 from specray.tables.shards import Shard, plan_shards
+
+if TYPE_CHECKING:
+    from specray.pipelines.edit_image import EditImage
+
+PictureFormat = Literal["png", "webp"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,9 @@ def run_edit(config: EditConfig) -> dict[str, Any]:
         something else, the background is no image: each before any image is worked on. A store
         that is down, too many error rows: what was committed stays, the same command continues.
     """
+    # pymatting compiles itself when it is first imported, which takes a minute
+    from specray.pipelines.edit_image import EditImage
+
     start = time.monotonic()
     segments = open_store(config.input, config.endpoint)
     run, manifest = _finished_run(segments)

@@ -7,7 +7,7 @@ import io
 import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from specray.sources import Blob, Store, decode
 from specray.tables.exports.names import ODD, Names
 from specray.tables.rows import Row, error_row
 
-PictureFormat = Literal["png", "webp"]
+if TYPE_CHECKING:
+    from specray.pipelines.edit import PictureFormat
 
 FOLDER: Final = "cutouts/"
 

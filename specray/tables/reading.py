@@ -41,7 +41,7 @@ def read(
 
 def _read(store: Store, names: list[str] | None) -> pa.Table:
     run = _run_of(store)
-    schema = EDITS if run["job"] == "edit" else SEGMENTS
+    schema = EDITS if run.get("job") == "edit" else SEGMENTS
     fields = schema.names if names is None else names
     empty = pa.schema([schema.field(name) for name in fields], schema.metadata).empty_table()
     return pa.concat_tables([empty, *_rows_of(store, run, names)])
