@@ -28,7 +28,7 @@ from specray.pipelines.benchmark.timing import alternate
 from specray.sources import decode
 
 CASES = {
-    "DSM": (DSM_CRF, 2),
+    "DSM, 2 labels": (DSM_CRF, 2),
     "DSM, 12 labels": (DSM_CRF, 12),
     "PriMaPs, 8 labels": (PRIMAPS_CRF, 8),
 }
