@@ -14,6 +14,7 @@ from specray.spectral import SpectralConfig
 
 Method = Literal["objects", "regions"]
 Device = Literal["auto", "cpu", "cuda"]
+PictureFormat = Literal["png", "webp"]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from PIL import ImageColor
 from specray.checks import at_least
 from specray.errors import ErrorCode, ImageError, Stage, UserError
 from specray.masks.matting.config import MattingConfig
+from specray.pipelines.config import PictureFormat
 from specray.pipelines.error_limit import check_errors
 from specray.pipelines.output import Output
 from specray.pipelines.record import finished_manifest, record_of
@@ -29,8 +30,6 @@ from specray.tables.shards import Shard, plan_shards
 
 if TYPE_CHECKING:
     from specray.pipelines.edit_image import EditImage
-
-PictureFormat = Literal["png", "webp"]
 
 
 @dataclass(frozen=True)

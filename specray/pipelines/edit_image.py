@@ -7,7 +7,7 @@ import io
 import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,10 @@ from specray.errors import ErrorCode, ImageError, Stage, UserError, unforeseen
 from specray.masks.matting.composite import composite, cutout, fitted
 from specray.masks.matting.config import MattingConfig
 from specray.masks.matting.matte import Matte, matte
+from specray.pipelines.config import PictureFormat
 from specray.sources import Blob, Store, decode
 from specray.tables.exports.names import ODD, Names
 from specray.tables.rows import Row, error_row
-
-if TYPE_CHECKING:
-    from specray.pipelines.edit import PictureFormat
 
 FOLDER: Final = "cutouts/"
 
