@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from specray.backbones import BackboneConfig
-from specray.checks import at_least
+from specray.checks import at_least, share
 from specray.errors import ErrorCode
 from specray.masks import ObjectConfig, RefineConfig, RegionConfig
 from specray.sources import IMAGE_SUFFIXES
@@ -93,8 +93,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         at_least(1, self, "shard_size", "batch_size", "num_workers")
-        if not 0 <= self.max_error_rate <= 1:
-            raise ValueError("--max-error-rate must be between 0 and 1")
+        share(self, "max_error_rate")
 
 
 @dataclass(frozen=True)

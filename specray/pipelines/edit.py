@@ -9,12 +9,11 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import ImageColor
 
-from specray.checks import at_least
+from specray.checks import at_least, share
 from specray.errors import ErrorCode, ImageError, Stage, UserError
 from specray.masks.matting.config import MattingConfig
 from specray.pipelines.config import PictureFormat
@@ -24,7 +23,7 @@ from specray.pipelines.record import finished_manifest, record_of
 from specray.sources import Store, decode, open_parent, open_store
 from specray.tables.commit import committed_shards, drop, list_shards, read_shard
 from specray.tables.counts import ShardCounts
-from specray.tables.run import read_run
+from specray.tables.run import read_run, refine_method
 from specray.tables.schema import SCHEMA_VERSION
 from specray.tables.shards import Shard, plan_shards
 
@@ -85,8 +84,7 @@ class EditConfig:
 
     def __post_init__(self) -> None:
         at_least(1, self, "num_workers")
-        if not 0 <= self.max_error_rate <= 1:
-            raise ValueError("--max-error-rate must be between 0 and 1")
+        share(self, "max_error_rate")
 
 
 def run_edit(config: EditConfig) -> dict[str, Any]:
@@ -223,9 +221,7 @@ def _new_record(
         "schema_version": SCHEMA_VERSION,
     }
     as_stored = json.loads(json.dumps(decisive))
-    record = record_of("edit", config, as_stored, output, overwrite=config.overwrite)
-    record["versions"] |= {name: version(name) for name in ("pymatting", "numba")}
-    return record
+    return record_of("edit", config, as_stored, output, overwrite=config.overwrite)
 
 
 def _copied(manifest: Sequence[str], segments: Store, output: Store) -> list[str]:
@@ -248,12 +244,6 @@ def _begin(config: EditConfig, store: Store, record: dict[str, Any]) -> Output:
         output.clear()
     output.begin()
     return output
-
-
-def _is_refined(made: Mapping[str, Any]) -> bool:
-    """Whether the masks of a run follow the pixels, not the cells of a grid."""
-    method: str = made.get("refinement", {}).get("refine", "none")
-    return method != "none"
 
 
 def _counts(segments: Store, shards: Sequence[Shard]) -> Mapping[str, ShardCounts]:
@@ -334,6 +324,7 @@ def _stream(
     from specray.pipelines.editing import EditPass
     from specray.pipelines.segmented_source import Wanted
 
-    wanted = Wanted(segments, config.objects == "all", cells=not _is_refined(made))
+    in_cells = refine_method(made) == "none"
+    wanted = Wanted(segments, config.objects == "all", cells=in_cells)
     with ray_session():
         return EditPass(wanted, images, edit, todo, config.num_workers, config.max_error_rate).run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -47,3 +48,9 @@ def read_run(store: Store) -> dict[str, Any] | None:
     except ValueError:
         pass
     raise UserError(f"{store.uri} holds a {NAME} that specray did not write; use another --output")
+
+
+def refine_method(configuration: Mapping[str, Any]) -> str:
+    """How a run with this configuration refined its masks: ``none``, ``fast`` or ``crf``."""
+    method: str = configuration.get("refinement", {}).get("refine", "none")
+    return method

@@ -24,8 +24,9 @@ from specray.tables.report.pictures import (
     thumbnail_size,
     webp,
 )
-from specray.tables.report.raw import kept_eigenvectors, raw_objects, refine_method
+from specray.tables.report.raw import kept_eigenvectors, raw_objects
 from specray.tables.rows import Row
+from specray.tables.run import refine_method
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,6 @@ _PATCHES: Final = (16, 14, 8, 32)
 and grid do, but for images of two or three patches."""
 
 
-def refine_method(configuration: Mapping[str, Any]) -> str:
-    """How the masks of a run were refined: ``none``, ``fast`` or ``crf``."""
-    method: str = configuration.get("refinement", {}).get("refine", "none")
-    return method
-
-
 def kept_eigenvectors(row: Row) -> NDArray[np.float64]:
     """(K, grid_h, grid_w): the kept eigenvectors of a good row; K = 0 if none were."""
     kept = np.array(row["eigenvectors"] or [], dtype=np.float64)

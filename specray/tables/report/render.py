@@ -12,7 +12,7 @@ from specray.tables.report.cards import Card
 from specray.tables.report.charts import draw_charts
 from specray.tables.report.cutouts import Cutouts
 from specray.tables.report.gather import Gathered
-from specray.tables.report.raw import refine_method
+from specray.tables.run import refine_method
 
 _REFINED: Final = {"fast": "fast CRF", "crf": "exact CRF"}
 """Methods of refinement in words."""
