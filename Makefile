@@ -31,7 +31,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 		|| { echo "specray needs Python >= 3.11; try: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	@echo "compiling (once, a minute)"; $(BIN)/python -m specray.masks.warm
+	@echo "compiling (once, a minute)"; $(BIN)/python -m specray.warm
 	@touch $@
 
 clean:

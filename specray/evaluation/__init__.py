@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from specray.evaluation.average_precision import (
+    AveragePrecision,
+    Detections,
+    Prediction,
+    TrueInstance,
+    match_detections,
+)
 from specray.evaluation.baselines import centred_box, centred_mask
 from specray.evaluation.boxes import CorLoc, box_iou, coco_boxes, corloc, voc_boxes, xywh_boxes
 from specray.evaluation.foreground import (
@@ -10,18 +17,37 @@ from specray.evaluation.foreground import (
     foreground,
     mean_of_groups,
 )
+from specray.evaluation.instances import (
+    InstanceSums,
+    instance_iou,
+    label_iou,
+    mask_iou,
+    match_instances,
+    patch_labels,
+)
 
 __all__ = [
+    "AveragePrecision",
     "CorLoc",
+    "Detections",
     "ForegroundScore",
     "ForegroundSums",
+    "InstanceSums",
+    "Prediction",
+    "TrueInstance",
     "box_iou",
     "centred_box",
     "centred_mask",
     "coco_boxes",
     "corloc",
     "foreground",
+    "instance_iou",
+    "label_iou",
+    "mask_iou",
+    "match_detections",
+    "match_instances",
     "mean_of_groups",
+    "patch_labels",
     "voc_boxes",
     "xywh_boxes",
 ]

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ForegroundScore:
-    """Means over images of the foreground IoU and the pixel accuracy."""
+    """Means over images of the foreground's IoU, its F1 and the pixel accuracy."""
 
     iou: float
     """In [0, 1]. Papers call this mean over images "mIoU"."""
     accuracy: float
     """In [0, 1]."""
+    f1: float
+    """In [0, 1]. SpecUnIIS calls this mean over images "F-score"."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +27,28 @@ class ForegroundSums:
 
     iou: float = 0.0
     accuracy: float = 0.0
+    f1: float = 0.0
     images: int = 0
 
     def __add__(self, other: ForegroundSums) -> ForegroundSums:
         return ForegroundSums(
-            self.iou + other.iou, self.accuracy + other.accuracy, self.images + other.images
+            self.iou + other.iou,
+            self.accuracy + other.accuracy,
+            self.f1 + other.f1,
+            self.images + other.images,
         )
 
     def finish(self) -> ForegroundScore:
         """Means over the images; NaN without images."""
         if self.images == 0:
-            return ForegroundScore(float("nan"), float("nan"))
-        return ForegroundScore(self.iou / self.images, self.accuracy / self.images)
+            return ForegroundScore(float("nan"), float("nan"), float("nan"))
+        return ForegroundScore(
+            self.iou / self.images, self.accuracy / self.images, self.f1 / self.images
+        )
 
 
 def foreground(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> ForegroundSums:
-    """Score of one image.
+    """Score of one image; IoU and F1 of two empty masks are 0.
 
     Parameters
     ----------
@@ -54,10 +62,11 @@ def foreground(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Foreg
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction is {prediction.shape}, ground truth is {truth.shape}")
+    both = np.count_nonzero(prediction & truth)
     union = np.count_nonzero(prediction | truth)
-    iou = np.count_nonzero(prediction & truth) / union if union else 0.0
+    iou, f1 = (both / union, 2 * both / (both + union)) if union else (0.0, 0.0)
     accuracy = np.count_nonzero(prediction == truth) / truth.size
-    return ForegroundSums(float(iou), float(accuracy), images=1)
+    return ForegroundSums(iou, accuracy, f1, images=1)
 
 
 def mean_of_groups(groups: Iterable[ForegroundSums]) -> ForegroundScore:
@@ -69,5 +78,5 @@ def mean_of_groups(groups: Iterable[ForegroundSums]) -> ForegroundScore:
         One state per group; empty groups are left out.
     """
     scores = [group.finish() for group in groups if group.images]
-    sums = [ForegroundSums(score.iou, score.accuracy, images=1) for score in scores]
+    sums = [ForegroundSums(score.iou, score.accuracy, score.f1, images=1) for score in scores]
     return sum(sums, start=ForegroundSums()).finish()

@@ -1,10 +1,22 @@
 from .background import background_first
+from .cleaning import clean_foreground
 from .components import component_labels
-from .config import Connectivity, ObjectConfig, RefineConfig, RegionConfig
+from .config import Connectivity, InstanceConfig, ObjectConfig, RefineConfig, RegionConfig
 from .crf.dense import dense_crf, label_energies
 from .crf.parameters import DSM_CRF, PRIMAPS_CRF, CRFParameters
 from .eigengap import eigengap_clusters
 from .geometry import Blocks, ImageGeometry, to_blocks, to_image
+from .instances.clusters import CountRule, cluster_count, cluster_instances
+from .instances.embedding import (
+    SPECUNIIS,
+    EmbeddingConfig,
+    instance_embedding,
+    instance_foreground,
+)
+from .instances.objectness import objectness
+from .instances.segments import instance_segments
+from .instances.separate import Instances, separate, spectral_instances, tree_instances
+from .instances.tree import segment_tree
 from .kmeans import kmeans
 from .matting.alpha import NotConverged, closed_form_alpha
 from .matting.composite import composite, cutout
@@ -12,6 +24,7 @@ from .matting.config import MattingConfig
 from .matting.foreground import foreground_colors
 from .matting.matte import Matte, matte
 from .matting.trimap import Trimap, trimap
+from .median import masked_median, replicated_median
 from .morphology import erode_dilate
 from .objects import object_labels, object_segments
 from .refine import Refiner
@@ -24,10 +37,15 @@ __all__ = [
     "DSM_CRF",
     "PRIMAPS_CRF",
     "RLE",
+    "SPECUNIIS",
     "Blocks",
     "CRFParameters",
     "Connectivity",
+    "CountRule",
+    "EmbeddingConfig",
     "ImageGeometry",
+    "InstanceConfig",
+    "Instances",
     "LabelRuns",
     "Matte",
     "MattingConfig",
@@ -39,7 +57,10 @@ __all__ = [
     "Segment",
     "Trimap",
     "background_first",
+    "clean_foreground",
     "closed_form_alpha",
+    "cluster_count",
+    "cluster_instances",
     "component_labels",
     "composite",
     "cutout",
@@ -48,18 +69,28 @@ __all__ = [
     "encode",
     "erode_dilate",
     "foreground_colors",
+    "instance_embedding",
+    "instance_foreground",
+    "instance_segments",
     "kmeans",
     "label_energies",
     "label_runs",
+    "masked_median",
     "matte",
     "object_labels",
     "object_segments",
+    "objectness",
     "region_labels",
     "region_segments",
+    "replicated_median",
+    "segment_tree",
     "segments_from_labels",
     "segments_from_pixels",
+    "separate",
     "simplified_silhouette",
+    "spectral_instances",
     "to_blocks",
     "to_image",
+    "tree_instances",
     "trimap",
 ]

@@ -10,6 +10,7 @@ from specray.masks.crf.parameters import CRFParameters
 
 Connectivity = Literal[4, 8]
 Refine = Literal["none", "fast", "crf"]
+Separation = Literal["tree", "spectral"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,26 @@ class RegionConfig:
     def __post_init__(self) -> None:
         at_least(1, self, "regions")
         at_least(0, self, "erode", "dilate")
+
+
+@dataclass(frozen=True)
+class InstanceConfig:
+    """How the objects of an image are told apart.
+
+    Parameters
+    ----------
+    separation
+        `tree`: of segments at all scales, those that stand out most from their surroundings;
+        `spectral`: the published method (SpecUnIIS), k-means on the eigenvectors of the foreground.
+    instances
+        Most instances per image; absent = as many as there seem to be.
+    """
+
+    separation: Separation = "tree"
+    instances: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "instances")
 
 
 @dataclass(frozen=True)

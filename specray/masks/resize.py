@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from specray.masks.kernels import compiled
+from specray.kernels import compiled
 
 
 def resize_labels(labels: NDArray[np.int32], height: int, width: int) -> NDArray[np.int32]:

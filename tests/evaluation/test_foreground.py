@@ -1,12 +1,13 @@
-"""Foreground IoU and accuracy, against scikit-learn."""
+"""Foreground IoU, F1 and accuracy, against scikit-learn."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, jaccard_score
+from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from specray.evaluation import ForegroundScore, ForegroundSums, foreground, mean_of_groups
 
@@ -16,24 +17,25 @@ def test_score_of_an_image_agrees_with_sklearn(seed: int) -> None:
     prediction, truth = np.random.default_rng(seed).random((2, 13, 17)) < 0.4
     sums = foreground(prediction, truth)
     assert sums.iou == pytest.approx(jaccard_score(truth.ravel(), prediction.ravel()))
+    assert sums.f1 == pytest.approx(f1_score(truth.ravel(), prediction.ravel()))
     assert sums.accuracy == pytest.approx(accuracy_score(truth.ravel(), prediction.ravel()))
 
 
-def test_two_empty_masks_have_iou_zero() -> None:
+def test_two_empty_masks_have_iou_and_f1_zero() -> None:
     empty = np.zeros((3, 4), dtype=np.bool_)
-    assert foreground(empty, empty) == ForegroundSums(iou=0, accuracy=1, images=1)
+    assert foreground(empty, empty) == ForegroundSums(iou=0, accuracy=1, f1=0, images=1)
 
 
 def test_images_count_alike_whatever_their_size() -> None:
     right, wrong = np.ones((2, 2), dtype=np.bool_), np.zeros((50, 50), dtype=np.bool_)
     total = foreground(right, right) + foreground(wrong, ~wrong)
-    assert total.finish() == ForegroundScore(iou=0.5, accuracy=0.5)
+    assert total.finish() == ForegroundScore(iou=0.5, accuracy=0.5, f1=0.5)
 
 
 def test_groups_count_alike_whatever_their_number_of_images() -> None:
-    groups = [ForegroundSums(9.0, 9.0, 10), ForegroundSums(0.1, 0.5, 1), ForegroundSums()]
-    score = mean_of_groups(groups)
-    assert (score.iou, score.accuracy) == pytest.approx((0.5, 0.7))
+    groups = [ForegroundSums(9.0, 9.0, 8.0, 10), ForegroundSums(0.1, 0.5, 0.4, 1)]
+    score = mean_of_groups([*groups, ForegroundSums()])
+    assert astuple(score) == pytest.approx((0.5, 0.7, 0.6))
 
 
 def test_score_of_nothing_is_not_a_number() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from specray.kernels import compiled, inlined
 from specray.masks.crf import compiled as exact
 from specray.masks.crf.compiled import Energies, Kernels, Labels, mean_field, one_hot_energies
 from specray.masks.crf.compiled_filter import LANES, filtered
@@ -28,7 +29,6 @@ from specray.masks.crf.compiled_lattice import (
     scratch,
 )
 from specray.masks.crf.parameters import CRFParameters
-from specray.masks.kernels import compiled, inlined
 
 FACTOR: Final = 2
 """Sides of the image over those of the coarse one."""

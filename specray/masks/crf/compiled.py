@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from specray.kernels import compiled, inlined
 from specray.masks.crf.compiled_filter import LANES, add_sliced, filtered
 from specray.masks.crf.compiled_lattice import Floats, Lattice, Pixels, build
 from specray.masks.crf.parameters import CRFParameters
-from specray.masks.kernels import compiled, inlined
 
 Labels = NDArray[np.int32]
 Energies = tuple[np.float32, np.float32]

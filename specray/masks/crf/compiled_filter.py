@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from specray.masks.kernels import compiled
+from specray.kernels import compiled
 
 LANES: Final = 4
 """Channels that are filtered together."""

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from specray.kernels import compiled, inlined
 from specray.masks.crf.compiled_filter import filtered
-from specray.masks.kernels import compiled, inlined
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Compile the compiled parts once: ``python -m specray.masks.warm``.
+"""Compile the compiled parts once: ``python -m specray.warm``.
 
 numba keeps what it has compiled beside the sources, or in the cache folder of the user where those
 cannot be written. Worth a line in the recipe of a container image: pymatting compiles for a minute
@@ -8,13 +8,15 @@ when it is first imported, the CRF for some 20 seconds when it is first used.
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from specray.masks import RefineConfig, Refiner, matte
 from specray.masks.resize import resize_labels
+from specray.spectral import pairwise_affinity
 
 
 def warm() -> None:
-    """Refine and cut out something small."""
+    """Refine and cut out something small, and compare a few patches."""
     image = np.zeros((48, 48, 3), np.uint8)
     image[16:32, 16:32] = 255
     inside = image[..., 0] > 0
@@ -24,6 +26,7 @@ def warm() -> None:
         for labels in (inside.astype(np.int64), quarters):  # one free label, and more
             resize_labels(refiner(labels), 50, 50)
     matte(image, inside)
+    pairwise_affinity(torch.eye(4)[None], "boc")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ SCRIPT = """
 import gc
 
 import numpy as np
+import torch
 from numba.core.dispatcher import Dispatcher
 from skimage import data
 
 from specray.masks import RefineConfig, Refiner, matte
 from specray.masks.resize import resize_labels
-from specray.masks.warm import warm
+from specray.spectral import pairwise_affinity
+from specray.warm import warm
 
 def compiled():
     functions = (thing for thing in gc.get_objects() if isinstance(thing, Dispatcher))
@@ -31,6 +33,7 @@ for count in (2, 7):
         refined = Refiner(photograph, RefineConfig(refine))(labels)
         resize_labels(refined, 150, 180)
     matte(photograph, refined > 0)
+pairwise_affinity(torch.rand(2, 50, 7), "l1")
 print(len(before) > 10, compiled() - before)
 """
 

@@ -1,0 +1,1 @@
+"""Instances: the objects of an image, apart."""
