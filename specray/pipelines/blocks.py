@@ -50,8 +50,17 @@ DECODED: Final = pa.schema(
 
 SEGMENTED: Final = pa.schema([*list(LISTED)[:2], *(f.with_nullable(True) for f in SEGMENTS)])
 
-SPECTRA: Final = pa.schema([*SEGMENTED, pa.field("vectors", pa.list_(pa.float32())), *PIXELS])
-"""What an accelerator hands to the CPUs that make the masks: K x grid_h x grid_w eigenvectors."""
+SPECTRA: Final = pa.schema(
+    [
+        *SEGMENTED,
+        pa.field("vectors", pa.list_(pa.float32())),  # K x grid_h x grid_w eigenvectors
+        pa.field(
+            "features", pa.list_(pa.float16())
+        ),  # grid_h x grid_w x C, where instances are made
+        *PIXELS,
+    ]
+)
+"""What an accelerator hands to the CPUs that make the masks."""
 
 RECEIPT: Final = pa.schema(
     [

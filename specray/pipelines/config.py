@@ -8,11 +8,11 @@ from typing import Literal
 from specray.backbones import BackboneConfig
 from specray.checks import at_least, share
 from specray.errors import ErrorCode
-from specray.masks import ObjectConfig, RefineConfig, RegionConfig
+from specray.masks import InstanceConfig, ObjectConfig, RefineConfig, RegionConfig
 from specray.sources import IMAGE_SUFFIXES
 from specray.spectral import SpectralConfig
 
-Method = Literal["objects", "regions"]
+Method = Literal["objects", "regions", "instances"]
 Device = Literal["auto", "cpu", "cuda"]
 PictureFormat = Literal["png", "webp"]
 
@@ -98,11 +98,11 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class SegmentConfig:
-    """Find objects and regions in every image under --input; write one row per image.
+    """Find objects, regions, instances in every image under --input; write one row per image.
 
     Reads images from a folder or a bucket, computes ViT features, the eigenvectors of
-    their affinity graph, and from these the object of each image and its regions. The same
-    command again does only what is missing.
+    their affinity graph, and from these the object of each image, its regions, or its single
+    objects apart. The same command again does only what is missing.
 
     Try: specray segment --input photos/ --output out/ --backbone descriptor
 
@@ -113,7 +113,8 @@ class SegmentConfig:
     output
         Where the Parquet goes: a folder or URI of its own.
     methods
-        What to find.
+        What to find: `objects`, the foreground and its parts; `regions`, which cover the image;
+        `instances`, the objects one by one.
     keep
         What to store besides the masks: `eigenvectors` lets the report show them (about 8 KB per
         image).
@@ -131,6 +132,7 @@ class SegmentConfig:
     spectral: SpectralConfig = field(default_factory=SpectralConfig)
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
+    instances: InstanceConfig = field(default_factory=InstanceConfig)
     refinement: RefineConfig = field(default_factory=RefineConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

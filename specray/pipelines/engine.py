@@ -13,9 +13,9 @@ from torch import Tensor
 from specray.backbones import Backbone
 from specray.errors import ErrorCode, ImageError, Stage, unforeseen
 from specray.pipelines.config import SegmentConfig
-from specray.pipelines.masking import Masking
+from specray.pipelines.masking import Masking, Spectra
 from specray.pipelines.preparing import Prepared
-from specray.spectral import decompose
+from specray.spectral import decompose, resize_features
 from specray.tables.rows import Row, error_row
 
 _WORKSPACE_BYTES = 8 * 2**30
@@ -40,7 +40,8 @@ class Engine:
         Makes the engine that takes an image for which the accelerator has too little memory; None
         where there is nothing to fall back to.
     masks
-        Whether to make the masks as well; without, rows have ``vectors`` instead of ``segments``.
+        Whether to make the masks as well; without, rows have ``vectors`` and
+        ``features`` instead of ``segments``.
 
     Attributes
     ----------
@@ -141,21 +142,21 @@ class Engine:
         patch, spectral = self._backbone.patch_size, self._config.spectral
         grid = (pixels.shape[2] // patch, pixels.shape[3] // patch)
         images = pixels if spectral.color_lambda else None
-        pairs, grid = decompose(features, grid, patch, spectral, images)
+        pairs, cells = decompose(features, grid, patch, spectral, images)
         vectors, values = pairs.vectors.cpu(), pairs.values.cpu()
+        spectra = Spectra(cells, values, vectors, self._of_cells(features, grid, cells))
         if self._masking is None:
-            masks = [{"vectors": flat} for flat in vectors.flatten(1).numpy()]
+            masks = _handed_over(spectra)
         else:
-            found = self._masking(batch, vectors, values, grid)
-            masks = [{"segments": segments} for segments in found]
+            masks = [{"segments": segments} for segments in self._masking(batch, spectra)]
         fallback = pairs.dense_fallback.tolist()
         kept = "eigenvectors" in self._config.keep
         scaled = _unit_range(vectors).half().flatten(1).numpy() if kept else None
         return [
             _size_of(image)
             | {
-                "grid_h": grid[0],
-                "grid_w": grid[1],
+                "grid_h": cells[0],
+                "grid_w": cells[1],
                 "eigenvalues": values[i].numpy(),
                 "eigenvectors": None if scaled is None else scaled[i],
                 "dense_fallback": fallback[i],
@@ -164,9 +165,27 @@ class Engine:
             for i, image in enumerate(batch)
         ]
 
+    def _of_cells(
+        self, features: Tensor, grid: tuple[int, int], cells: tuple[int, int]
+    ) -> Tensor | None:
+        """Features for the masks, if any need them: in half precision wherever they are made."""
+        if "instances" not in self._config.methods:
+            return None
+        if cells != grid:
+            features = resize_features(features, grid, cells)
+        return _unit_range(features.flatten(1)).reshape(features.shape).half().cpu()
+
+
+def _handed_over(spectra: Spectra) -> list[Row]:
+    rows: list[Row] = [{"vectors": flat} for flat in spectra.vectors.flatten(1).numpy()]
+    if spectra.features is not None:
+        for row, flat in zip(rows, spectra.features.flatten(1).numpy(), strict=True):
+            row["features"] = flat
+    return rows
+
 
 def _unit_range(vectors: Tensor) -> Tensor:
-    """Scale each vector to max |x| = 1: D-normalised entries are too small for float16."""
+    """Scale each vector to max |x| = 1: float16 holds no very large or small numbers."""
     scale = vectors.abs().amax(dim=-1, keepdim=True)
     return vectors / scale.clamp_min(torch.finfo(vectors.dtype).tiny)
 

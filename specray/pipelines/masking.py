@@ -7,11 +7,32 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from specray.masks import ImageGeometry, Refiner, Segment, object_segments, region_segments
+from specray.masks import (
+    ImageGeometry,
+    Refiner,
+    Segment,
+    instance_segments,
+    object_segments,
+    region_segments,
+)
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.preparing import Prepared
 from specray.seeds import derive_seed
 from specray.tables.rows import Row, segment_row
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """What masks are made of, for images of one grid."""
+
+    grid: tuple[int, int]
+    """(h, w) cells."""
+    values: Tensor
+    """(B, K) eigenvalues."""
+    vectors: Tensor
+    """(B, K, N) eigenvectors, ``N == h * w``."""
+    features: Tensor | None
+    """(B, N, C) float16 features of the cells; None where no method asks for them."""
 
 
 @dataclass(frozen=True)
@@ -29,30 +50,31 @@ class Masking:
     config: SegmentConfig
     cell: int
 
-    def __call__(
-        self, images: Sequence[Prepared], vectors: Tensor, values: Tensor, grid: tuple[int, int]
-    ) -> list[list[Row]]:
+    def __call__(self, images: Sequence[Prepared], spectra: Spectra) -> list[list[Row]]:
         """Values of the ``segments`` column.
 
         Parameters
         ----------
         images
             (B,) images.
-        vectors, values
-            (B, K, N) and (B, K) eigenpairs.
-        grid
-            (h, w) with ``h * w == N``.
+        spectra
+            Theirs.
         """
+        config, grid, vectors = self.config, spectra.grid, spectra.vectors
         geometries = [_geometry(image, self.cell, grid) for image in images]
         refiners = [self._refiner(image) for image in images]
+        seeds = [derive_seed(config.seed, image.key) for image in images]
         found: list[list[Segment]] = [[] for _ in images]
-        for method in self.config.methods:
+        for method in config.methods:
             if method == "objects":
-                new = object_segments(vectors, grid, geometries, self.config.objects, refiners)
-            else:
-                seeds = [derive_seed(self.config.seed, image.key) for image in images]
-                regions = self.config.regions
+                new = object_segments(vectors, grid, geometries, config.objects, refiners)
+            elif method == "regions":
+                values, regions = spectra.values, config.regions
                 new = region_segments(vectors, values, grid, geometries, regions, seeds, refiners)
+            else:
+                features, instances = spectra.features, config.instances
+                assert features is not None  # the engine keeps them for this method
+                new = instance_segments(features, grid, geometries, instances, seeds, refiners)
             for have, more in zip(found, new, strict=True):
                 have.extend(more)
         return [[segment_row(segment) for segment in segments] for segments in found]

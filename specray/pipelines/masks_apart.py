@@ -1,7 +1,8 @@
 """The stage after an accelerator: spectra to masks, in tasks on CPUs that it never waits for.
 
 On a CPU the actor makes the masks itself: its core would only change places with the task's. An
-accelerator hands over what masks are made of, 20 KB of eigenvectors an image and the pixels.
+accelerator hands over what masks are made of: the pixels, 20 KB of eigenvectors an image, and for
+instances its features.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from specray.pipelines.blocks import SEGMENTED, images_of
 from specray.pipelines.decoding import crashed
 from specray.pipelines.engine import failure
 from specray.pipelines.isolation import SUSPICIOUS, Died, deadline, each_alone
-from specray.pipelines.masking import Masking
+from specray.pipelines.masking import Masking, Spectra
 from specray.pipelines.preparing import Prepared
 from specray.tables.rows import Row, error_row
 
@@ -67,24 +68,34 @@ def make_masks(masking: Masking, image: Prepared, spectrum: Row) -> Row:
     image
         The image.
     spectrum
-        A row of an engine without masks: ``grid_h``, ``grid_w``, ``eigenvalues``, ``vectors``.
+        A row of an engine without masks: ``grid_h``, ``grid_w``, ``eigenvalues``, ``vectors``,
+        ``features``.
 
     Returns
     -------
     What to add to the row.
     """
     try:
-        values = torch.from_numpy(spectrum["eigenvalues"].copy())[None]
-        vectors = torch.from_numpy(spectrum["vectors"].copy()).reshape(1, values.shape[1], -1)
-        grid = (spectrum["grid_h"], spectrum["grid_w"])
-        return {"segments": masking([image], vectors, values, grid)[0]}
+        return {"segments": masking([image], _spectra(spectrum))[0]}
     except Exception as error:
         return _NOTHING | {"error": error_row(failure(error))}
 
 
 def _spectrum(spectra: pa.Table, i: int) -> Row:
-    numbers = {name: spectra[name][i].values.to_numpy() for name in ("eigenvalues", "vectors")}
-    return {name: spectra[name][i].as_py() for name in ("grid_h", "grid_w")} | numbers
+    found = {name: spectra[name][i].as_py() for name in ("grid_h", "grid_w")}
+    for name in ("eigenvalues", "vectors", "features"):
+        found[name] = spectra[name][i].values.to_numpy() if spectra[name][i].is_valid else None
+    return found
+
+
+def _spectra(row: Row) -> Spectra:
+    """Of the one image of a row of `SPECTRA`."""
+    grid = (row["grid_h"], row["grid_w"])
+    values, vectors = (torch.from_numpy(row[name].copy()) for name in ("eigenvalues", "vectors"))
+    features = row["features"]
+    if features is not None:
+        features = torch.from_numpy(features.copy()).reshape(1, grid[0] * grid[1], -1)
+    return Spectra(grid, values[None], vectors.reshape(1, len(values), -1), features)
 
 
 def _made(masking: Masking, items: list[Spectrum], alone: bool) -> Iterator[Row]:

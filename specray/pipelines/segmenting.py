@@ -106,7 +106,7 @@ def segment_block(
     rows = [row | found.get(i, {}) for i, row in enumerate(decoded.select(columns).to_pylist())]
     if not apart:
         return pa.Table.from_pylist(rows, schema=SEGMENTED)
-    spectra = pa.Table.from_pylist(rows, schema=pa.schema(list(SPECTRA)[: len(SEGMENTED) + 1]))
+    spectra = pa.Table.from_pylist(rows, schema=pa.schema(list(SPECTRA)[: -len(PIXELS)]))
     for field in PIXELS:
         spectra = spectra.append_column(field, decoded[field.name])
     return spectra
