@@ -69,6 +69,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
             SegmentConfig(
                 input=str(folder / "photographs"),
                 output=segments,
+                methods=("objects", "regions", "instances"),
                 keep=("eigenvectors",),
                 images=ImageConfig(image_size=480),
                 features=BackboneConfig(backbone=config.backbone, weights=config.weights),

@@ -23,7 +23,11 @@ from specray.tables.exports import (
 )
 from specray.tables.run import NAME as RUN
 
-IN_ROWS: Final[dict[Method, str]] = {"objects": "object", "regions": "region"}
+IN_ROWS: Final[dict[Method, str]] = {
+    "objects": "object",
+    "regions": "region",
+    "instances": "instance",
+}
 """The methods as the ``segments`` column names them."""
 
 

@@ -31,7 +31,8 @@ class ReportConfig:
     input
         Where the photographs are now; absent = where the run read them.
     samples
-        Images in the gallery, drawn by a hash of their keys; about 0.1 MB each.
+        Images in the gallery, drawn by a hash of their keys, with up to ten that have several
+        instances; about 0.1 MB each.
     endpoint
         URL of an S3-compatible store for s3:// URIs; absent = the one of the run. Credentials come
         from the environment.

@@ -25,6 +25,8 @@ def test_the_demo_segments_refines_cuts_out_and_shows_all_of_its_photographs(
     page = read_page(open_store(str(tmp_path / "segments")))
     for kind in ("Photograph", "Object in patches", "Regions", "Cut-out", "Eigenvector 4"):
         assert sum(alt.startswith(kind) for alt in page.values("alt")) == 10
+    with_some = sum(alt.startswith("Instances of") for alt in page.values("alt"))
+    assert with_some >= 5 and with_some + page.text.count("No instance") == 10
     assert "fast CRF, short side 480 px" in page.text
 
     hints = capsys.readouterr().err

@@ -34,6 +34,7 @@ from tests.tables.report_cases import (
     good_row,
     photographed,
     run_record,
+    with_instances,
 )
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -93,6 +94,20 @@ def test_good_images_are_exported_and_bad_ones_listed(
     record = json.loads((tmp_path / "export.json").read_text())
     assert (record["status"], record["format"]) == ("finished", name)
     assert record["result"]["masks"] == masks
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_instances_are_exported_and_images_without_any_are_not_skipped(
+    name: str, tmp_path: Path
+) -> None:
+    photographs = LocalStore(str(tmp_path / "photographs"))
+    rows = [photographed(photographs, f"{i}.png", i) for i in range(4)]
+    rows = [with_instances(row, i) for i, row in enumerate(rows)]
+    store = LocalStore(str(tmp_path / "out"))
+    finish(store, rows, tmp_path / "photographs", ["objects", "regions", "instances"])
+    config = configuration(tmp_path / "out", tmp_path / name, name, method="instances")
+    result = run_export(config)
+    assert (result["images"], result["masks"], result["skipped"]) == (4, 6, 0)
 
 
 @pytest.mark.parametrize("name", FORMATS)

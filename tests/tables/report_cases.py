@@ -64,6 +64,15 @@ def good_row(key: str, etag: str | None = None, seed: int = 0, eigenvectors: boo
     }
 
 
+def with_instances(row: Row, count: int) -> Row:
+    """A good row with so many instances besides; every second index is missing, as it may be."""
+    labels = np.full(GRID, -1)
+    labels.flat[: 2 * count] = np.arange(2 * count)
+    scores = np.linspace(0.4, 0.02, 2 * count)
+    instances = segments_from_labels(labels, GEOMETRY, "instance", scores)[::2]
+    return row | {"segments": [*row["segments"], *map(segment_row, instances)]}
+
+
 def bad_row(key: str, code: ErrorCode = ErrorCode.CORRUPT, message: str = "cut short") -> Row:
     """A row with an error."""
     return {"key": key, "error": error_row(ImageError(code, Stage.DECODE, message))}
@@ -92,6 +101,7 @@ def run_record(images: int, source: str = "photos", **changes: Any) -> dict[str,
         "manifest": [],
         "configuration": {
             "input": source,
+            "methods": ["objects", "regions"],
             "keep": ["eigenvectors"],
             "seed": 4711,
             "images": {"image_size": None},
@@ -121,10 +131,17 @@ def commit(output: Store, rows: Sequence[Row], shard_size: int = 16) -> list[str
     return parts
 
 
-def make_output(output: Store, rows: Sequence[Row], source: str = "photos") -> None:
+def make_output(
+    output: Store,
+    rows: Sequence[Row],
+    source: str = "photos",
+    methods: Sequence[str] = ("objects", "regions"),
+) -> None:
     """Write rows and the record of their run."""
     parts = commit(output, rows)
-    write_run(output, run_record(len(rows), source, manifest=parts))
+    record = run_record(len(rows), source, manifest=parts)
+    record["configuration"]["methods"] = list(methods)
+    write_run(output, record)
 
 
 def cutout(seed: int, mode: str = "RGBA") -> bytes:

@@ -28,6 +28,7 @@ from tests.tables.report_cases import (
     read_page,
     report_files,
     run_record,
+    with_instances,
 )
 
 HOSTILE = (
@@ -88,6 +89,56 @@ def test_a_report_shows_good_rows_bad_rows_and_how_they_were_made(
     assert "Parquet 4.6 MB" in page.text and "time 98.7 s" in page.text
     assert "refinement of the masks fast CRF, short side 32 px" in page.text
     assert page.text.count("object, patches object, refined") == 8
+
+
+def test_a_report_on_instances_alone_shows_them_and_speaks_of_nothing_else(
+    source: LocalStore, output: LocalStore
+) -> None:
+    rows = [photographed(source, f"{i}.png", i) for i in range(4)]
+    bare = [row | {"segments": [], "eigenvectors": None} for row in rows]
+    make_output(
+        output, [with_instances(row, i) for i, row in enumerate(bare)], methods=["instances"]
+    )
+    build_report(output, source, samples=48)
+    page = read_page(output)
+    assert "images 4 instances 6 errors 0" in page.text
+    alts = page.values("alt")
+    assert {alt for alt in alts if "Instances" in alt} == {
+        f"Instances of {i}.png" for i in (1, 2, 3)
+    }
+    assert page.text.count("No instance nothing stands out instances") == 1
+    for count in range(4):
+        assert f"instances {count} size {WIDTH} × {HEIGHT}" in page.text
+    labels = " ".join(page.values("aria-label"))
+    assert "Instances per image: Median" in labels and "Instance score: Median" in labels
+    assert "half of the instances lie between" in page.text
+    _, _, body = page.text.partition("Found without any labels")
+    told, _, _ = body.partition("From run.json")
+    for word in ("region", "object", "Object", "--keep eigenvectors"):
+        assert word not in told + " ".join(alts)
+
+
+def test_instances_stand_beside_objects_and_regions(source: LocalStore, output: LocalStore) -> None:
+    rows = [with_instances(photographed(source, f"{i}.png", i), 2) for i in range(3)]
+    make_output(output, rows, methods=["objects", "regions", "instances"])
+    build_report(output, source, samples=48)
+    page = read_page(output)
+    for kind in ("Photograph", "Object mask and box of", "Regions of", "Instances of"):
+        assert {f"{kind} {i}.png" for i in range(3)} <= set(page.values("alt"))
+    assert "images 3 objects 6 regions 9 instances 6 errors 0" in page.text
+    assert "objects 2 regions 3 instances 2 size" in page.text
+
+
+def test_a_gallery_that_prefers_images_with_several_instances_says_so(
+    source: LocalStore, output: LocalStore
+) -> None:
+    rows = [with_instances(good_row(f"{i}.png"), 3 if i % 20 == 0 else 1) for i in range(60)]
+    make_output(output, rows, methods=["instances"])
+    build_report(output, source, samples=10)
+    page = read_page(output)
+    shown = {alt for alt in page.values("alt") if alt.startswith("Instances of")}
+    assert {f"Instances of {i}.png" for i in (0, 20, 40)} <= shown
+    assert re.search(r"the first [123] of them only from images with several instances", page.text)
 
 
 def test_the_most_doubtful_images_are_those_of_the_lowest_object_score(
@@ -274,18 +325,21 @@ def test_shards_of_an_earlier_state_of_the_input_are_left_out(
 
 def test_the_lines_of_code_on_the_page_run(source: LocalStore, output: LocalStore) -> None:
     rows = [good_row(f"{i}.png", seed=i) for i in range(20)] + [bad_row("b.jpg")]
-    make_output(output, rows)
+    rows[4] = with_instances(rows[4], 7)
+    rows[5] = with_instances(rows[5], 1)
+    make_output(output, rows, methods=["objects", "regions", "instances"])
     build_report(output, source, samples=1)
     queries = [
         html.unescape(query)
         for query in re.findall(r'<code class="sql">(.*?)</code>', files_text(output))
     ]
-    everything, doubtful = (duckdb.execute(query).fetchall() for query in queries)
+    everything, doubtful, crowded = (duckdb.execute(query).fetchall() for query in queries)
     assert {(key, code) for key, _, _, code, _ in everything} == {
         (row["key"], row.get("error", {}).get("code")) for row in rows
     }
     assert len(doubtful) == 20
     assert doubtful[0][0] == min(rows[:20], key=lambda row: row["segments"][0]["score"])["key"]
+    assert [(key, count) for key, count, _ in crowded] == [("4.png", 7), ("5.png", 1)]
     (line, _) = re.findall(r'<code class="python">(.*?)</code>', files_text(output))
     folder = re.fullmatch(r"rows = pandas\.read_parquet\((.*)\)", html.unescape(line))
     assert folder is not None

@@ -27,8 +27,13 @@ class Category:
 OBJECT: Final = Category(1, "object")
 BACKGROUND: Final = Category(1, "background", is_thing=False)
 REGION: Final = Category(2, "region")
+INSTANCE: Final = Category(1, "instance")
 
-CATEGORIES: Final = {"object": (OBJECT,), "region": (BACKGROUND, REGION)}
+CATEGORIES: Final = {
+    "object": (OBJECT,),
+    "region": (BACKGROUND, REGION),
+    "instance": (INSTANCE,),
+}
 """Of each method of the ``segments`` column. An index is a rank within its image and means nothing
 across images, except region 0, the background; so it makes no category."""
 
@@ -54,7 +59,7 @@ class Annotation:
         return BACKGROUND if is_background else _FOREGROUND[self.method]
 
 
-_FOREGROUND: Final = {"object": OBJECT, "region": REGION}
+_FOREGROUND: Final = {"object": OBJECT, "region": REGION, "instance": INSTANCE}
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from specray.tables.exports.annotations import AnnotatedImage
 def label_map(image: AnnotatedImage, labels: Sequence[int]) -> NDArray[np.uint32]:
     """Paint every mask with its label; 0 is where no mask is.
 
-    Where masks overlap, which those of objects and regions do not, the lower index wins: it has
-    the higher rank.
+    Where masks overlap, which those of one method do not, the lower index wins: it has the higher
+    rank.
 
     Parameters
     ----------

@@ -30,8 +30,8 @@ class Voc:
     """The folders of a PASCAL VOC segmentation set, without its photographs.
 
     0 is the background in both PNGs, as everywhere in VOC, and so is region 0. In
-    ``SegmentationObject`` object i is i + 1 and region i is i; in ``SegmentationClass`` all of
-    them are 1. ``ImageSets/Segmentation/train.txt`` names the images without suffix,
+    ``SegmentationObject`` object or instance i is i + 1 and region i is i; in ``SegmentationClass``
+    all of them are 1. ``ImageSets/Segmentation/train.txt`` names the images without suffix,
     ``labelmap.txt`` the classes as CVAT and Datumaro read them.
     """
 

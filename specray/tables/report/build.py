@@ -89,8 +89,8 @@ def build_report(
     run = read_segment_run(output)
     if edits is not None:
         check_cutouts(edits, run)  # before the long way through the rows
-    found = gather(read_segments(output), samples)
-    shown = found.sample.rows
+    found = gather(read_segments(output), samples, run["configuration"]["methods"])
+    shown = found.gallery
     cutouts = None
     if edits is not None:
         cutouts = gather_cutouts(edits, run, [row["key"] for row in shown])

@@ -13,6 +13,7 @@ from PIL import Image
 from specray.errors import ImageError
 from specray.sources import Store, decode
 from specray.tables.report.cutouts import Cutouts
+from specray.tables.report.instances import instance_overlay
 from specray.tables.report.pictures import (
     Pixels,
     blank,
@@ -45,6 +46,7 @@ class Card:
     """Of object 0."""
     objects: int
     regions: int
+    instances: int
     fiedler: float | None
     """lambda_1, the second smallest eigenvalue."""
     unavailable: str | None
@@ -53,7 +55,7 @@ class Card:
     """Why the cut-out is not shown, where others are."""
     pictures: dict[str, str]
     """File names of what there is: ``photograph``, ``patches`` (the object before it was refined),
-    ``object``, ``regions``, ``cutout``."""
+    ``object``, ``regions``, ``cutout``, ``instances``."""
     eigenvectors: list[str]
     """File names of the maps of x_1, x_2, ..."""
 
@@ -84,7 +86,9 @@ def draw_card(
     """
     photograph, unavailable = _photograph(row, source)
     ground = _ground(row, photograph)
-    objects, regions = _segments(row, "object"), _segments(row, "region")
+    objects, regions, instances = (
+        _segments(row, method) for method in ("object", "region", "instance")
+    )
     pictures: dict[str, bytes] = {}
     if photograph is not None:
         pictures["photograph"] = webp(photograph)
@@ -96,6 +100,8 @@ def draw_card(
             pictures["patches"] = webp(object_overlay(ground, raw, row["width"]))
     if regions:
         pictures["regions"] = webp(region_overlay(ground, regions))
+    if instances:
+        pictures["instances"] = webp(instance_overlay(ground, instances))
     cutout, uncut = _cutout(row, cutouts)
     if cutout is not None:
         pictures["cutout"] = webp(cutout)
@@ -186,6 +192,7 @@ def _drawing(
         score=next((segment["score"] for segment in objects if segment["index"] == 0), None),
         objects=len(objects),
         regions=len(_segments(row, "region")),
+        instances=len(_segments(row, "instance")),
         fiedler=values[1] if len(values) > 1 else None,
         unavailable=unavailable,
         uncut=uncut,

@@ -62,12 +62,15 @@ class _Kind:
     """Show the empty ends too."""
     log: bool = False
     integer: bool = False
+    counted: str = "images"
 
 
 _KINDS: Final = {
     "object_score": _Kind("Object score", "score of object 0", whole=True),
     "object_share": _Kind("Object size", "area of object 0 / area of the image", whole=True),
     "regions": _Kind("Regions per image", "regions, background included", digits=0, integer=True),
+    "instances": _Kind("Instances per image", "instances", digits=0, integer=True),
+    "instance_score": _Kind("Instance score", "score of an instance", counted="instances"),
     "megapixels": _Kind("Image size", "megapixels", unit=" MP", log=True),
     "fiedler": _Kind("Fiedler eigenvalue", "λ₁ of the normalised Laplacian", digits=3),
 }
@@ -90,9 +93,9 @@ def draw_charts(histograms: dict[str, Histogram]) -> list[Chart]:
 
 def _summary(kind: _Kind, histogram: Histogram) -> str:
     low, median, high = (
-        f"{histogram.quantile(share):.{kind.digits}f}" for share in (0.25, 0.5, 0.75)
+        f"{histogram.quantile(share):z.{kind.digits}f}" for share in (0.25, 0.5, 0.75)
     )
-    return f"Median {median}{kind.unit}; half of the images lie between {low} and {high}."
+    return f"Median {median}{kind.unit}; half of the {kind.counted} lie between {low} and {high}."
 
 
 def _svg(name: str, kind: _Kind, histogram: Histogram) -> str:
@@ -115,12 +118,12 @@ def _draw(axes: Axes, kind: _Kind, histogram: Histogram) -> None:
     if kind.integer:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.bar(edges[:-1], counts, 0.94 * np.diff(edges), align="edge", color=_BAR)
-    axes.set_xlim(0 if kind.integer else edges[0], edges[-1])
+    axes.set_xlim(min(0, edges[0]) if kind.integer else edges[0], edges[-1])
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.grid(axis="y")
     axes.set_xlabel(kind.axis)
-    axes.set_ylabel("images")
+    axes.set_ylabel(kind.counted)
 
 
 def _inline(svg: str, description: str) -> str:

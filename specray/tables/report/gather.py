@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from specray.seeds import derive_seed
 from specray.tables.report.histogram import Histogram
 from specray.tables.report.sample import Rank, Smallest
+from specray.tables.rows import Row
 
 DOUBTFUL: Final = 12
 """Images of the lowest object scores that are shown."""
+
+SEVERAL: Final = 10
+"""Images with several instances that are in the gallery, if there are so many and it has room."""
 
 EXAMPLES: Final = 3
 """Examples of every error code."""
@@ -31,6 +35,8 @@ def _histograms() -> dict[str, Histogram]:
         "object_score": Histogram(unit),
         "object_share": Histogram(unit),
         "regions": Histogram(np.arange(-0.5, 65)),
+        "instances": Histogram(np.arange(-0.5, 65)),
+        "instance_score": Histogram(unit),
         "megapixels": Histogram(np.logspace(-4, 3, 141)),
         "fiedler": Histogram(np.linspace(0, 2, 1001)),
     }
@@ -50,10 +56,13 @@ class Gathered:
 
     sample: Smallest
     """Good rows, drawn by a hash of the key."""
+    several: Smallest
+    """Of those with several instances, drawn likewise."""
     images: int = 0
     errors: int = 0
     objects: int = 0
     regions: int = 0
+    instances: int = 0
     dense_fallbacks: int = 0
     histograms: dict[str, Histogram] = field(default_factory=_histograms)
     places: NDArray[np.int64] = field(
@@ -64,8 +73,22 @@ class Gathered:
     """Good rows of the lowest score of object 0."""
     faults: dict[str, Fault] = field(default_factory=dict)
 
+    @property
+    def added(self) -> list[Row]:
+        """Rows with several instances that the gallery has on top of those in the sample."""
+        keys = {row["key"] for row in self.sample.rows}
+        return [row for row in self.several.rows if row["key"] not in keys]
 
-def gather(tables: Iterable[pa.Table], samples: int) -> Gathered:
+    @property
+    def gallery(self) -> list[Row]:
+        """The rows to show: those that are added, in the places of the last ones with fewer."""
+        added, drawn = self.added, self.sample.rows
+        few = [i for i, row in enumerate(drawn) if _count_instances(row) < 2]
+        dropped = few[len(few) - len(added) :]
+        return added + [row for i, row in enumerate(drawn) if i not in dropped]
+
+
+def gather(tables: Iterable[pa.Table], samples: int, methods: Collection[str]) -> Gathered:
     """Sum up an output.
 
     Parameters
@@ -74,12 +97,14 @@ def gather(tables: Iterable[pa.Table], samples: int) -> Gathered:
         Rows of the segment schema, one shard after the other in any order.
     samples
         How many rows to draw for the gallery.
+    methods
+        What the run looked for.
     """
-    found = Gathered(Smallest(samples))
+    found = Gathered(Smallest(samples), Smallest(min(SEVERAL, samples // 2)))
     for table in tables:
         bad = pc.is_valid(table["error"])
         _add_bad(found, table.filter(bad))
-        _add_good(found, table.filter(pc.invert(bad)))
+        _add_good(found, table.filter(pc.invert(bad)), "instances" in methods)
     return found
 
 
@@ -94,7 +119,7 @@ def _add_bad(found: Gathered, rows: pa.Table) -> None:
         fault.examples.offer(_ranks(same), same)
 
 
-def _add_good(found: Gathered, rows: pa.Table) -> None:
+def _add_good(found: Gathered, rows: pa.Table, with_instances: bool) -> None:
     found.images += rows.num_rows
     found.dense_fallbacks += pc.sum(rows["dense_fallback"]).as_py() or 0
     ranks = _ranks(rows)
@@ -115,13 +140,34 @@ def _add_good(found: Gathered, rows: pa.Table) -> None:
     per_image = np.bincount(parents[is_region], minlength=rows.num_rows)
     found.histograms["regions"].add(per_image[per_image > 0].astype(np.float64))
 
+    if with_instances:
+        is_instance = np.asarray(pc.equal(method, "instance"), dtype=np.bool_)
+        scores = _numbers(pc.struct_field(segments, "score"))
+        _add_instances(found, rows, ranks, parents[is_instance], scores[is_instance])
+
     main = is_object & (_numbers(pc.struct_field(segments, "index")) == 0)
     with_object = parents[main]
     best = segments.filter(pa.array(main))
     _add_objects(found, best, size[:, with_object])
-    scores = pc.struct_field(best, "score").to_pylist()
-    doubts = [(score, *ranks[i]) for score, i in zip(scores, with_object, strict=True)]
+    best_scores = pc.struct_field(best, "score").to_pylist()
+    doubts = [(score, *ranks[i]) for score, i in zip(best_scores, with_object, strict=True)]
     found.doubtful.offer(doubts, rows.take(pa.array(with_object)))
+
+
+def _add_instances(
+    found: Gathered,
+    rows: pa.Table,
+    ranks: list[Rank],
+    parents: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
+    """Add all instances of some rows; `parents` says which of the rows each is of."""
+    found.instances += len(scores)
+    found.histograms["instance_score"].add(scores)
+    per_image = np.bincount(parents, minlength=rows.num_rows)
+    found.histograms["instances"].add(per_image.astype(np.float64))
+    several = np.flatnonzero(per_image > 1)
+    found.several.offer([ranks[i] for i in several], rows.take(pa.array(several)))
 
 
 def _add_objects(found: Gathered, objects: pa.Array, size: NDArray[np.float64]) -> None:
@@ -142,6 +188,10 @@ def _add_objects(found: Gathered, objects: pa.Array, size: NDArray[np.float64]) 
 def _ranks(rows: pa.Table) -> list[Rank]:
     """Order of a random draw that everybody makes alike."""
     return [(derive_seed(0, key), key) for key in rows["key"].to_pylist()]
+
+
+def _count_instances(row: Row) -> int:
+    return sum(segment["method"] == "instance" for segment in row["segments"])
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:

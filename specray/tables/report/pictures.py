@@ -86,13 +86,13 @@ def object_overlay(photograph: Pixels, objects: Sequence[Row], width: int) -> Pi
     """
     size = photograph.shape[:2]
     masks = {segment["index"]: segment_mask(segment, size) for segment in objects}
-    picture = _subdue(photograph)
+    picture = subdue(photograph)
     for index, mask in masks.items():
         if index > 0:
-            picture[mask] = _mix(photograph[mask], OBJECT, 0.25)
+            picture[mask] = mix(photograph[mask], OBJECT, 0.25)
     if 0 in masks:
-        picture[masks[0]] = _mix(photograph[masks[0]], OBJECT, 0.45)
-        picture[_outline(masks[0])] = (255, 255, 255)
+        picture[masks[0]] = mix(photograph[masks[0]], OBJECT, 0.45)
+        picture[outline(masks[0])] = (255, 255, 255)
     boxes = [segment["bbox"] for segment in objects if segment["index"] == 0]
     return _with_boxes(picture, boxes, size[1] / width)
 
@@ -107,13 +107,13 @@ def region_overlay(photograph: Pixels, regions: Sequence[Row]) -> Pixels:
     regions
         Segments of method ``region``.
     """
-    picture = _subdue(photograph)
+    picture = subdue(photograph)
     for segment in regions:
         if segment["index"] > 0:
             mask = segment_mask(segment, photograph.shape[:2])
             colour = PALETTE[(segment["index"] - 1) % len(PALETTE)]
-            picture[mask] = _mix(photograph[mask], colour, 0.55)
-            picture[_outline(mask)] = (255, 255, 255)
+            picture[mask] = mix(photograph[mask], colour, 0.55)
+            picture[outline(mask)] = (255, 255, 255)
     return picture
 
 
@@ -200,19 +200,20 @@ def png(picture: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def _mix(pixels: Pixels, colour: tuple[int, int, int], share: float) -> Pixels:
+def mix(pixels: Pixels, colour: tuple[int, int, int], share: float) -> Pixels:
+    """Pixels of which a share is replaced by a colour."""
     mixed = pixels * (1 - share) + np.array(colour) * share
     return mixed.round().astype(np.uint8)
 
 
-def _subdue(photograph: Pixels) -> Pixels:
+def subdue(photograph: Pixels) -> Pixels:
     """Half way to grey, and darker."""
     grey = photograph.mean(axis=2, keepdims=True)
     subdued: Pixels = ((photograph * 0.4 + grey * 0.6) * 0.6).astype(np.uint8)
     return subdued
 
 
-def _outline(mask: Mask) -> Mask:
+def outline(mask: Mask) -> Mask:
     """The outermost pixels of a mask, without those at the border of the picture."""
     inner: Mask = ndimage.binary_erosion(mask, np.ones((3, 3)), border_value=1)
     return mask & ~inner

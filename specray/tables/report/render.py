@@ -55,6 +55,7 @@ def render_page(
         result=run.get("result") or {},
         found=found,
         faults=sorted(found.faults.items(), key=lambda item: (-item[1].count, item[0])),
+        methods=run["configuration"]["methods"],
         gallery=gallery,
         doubtful=doubtful,
         cutouts=cutouts,

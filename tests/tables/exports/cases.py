@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -27,6 +28,9 @@ from specray.tables.exports import (
 )
 
 Mask = NDArray[np.bool_]
+
+METHODS = ("object", "instance")
+"""Whose masks have to come back from every format."""
 
 
 def rle_of(mask: Mask) -> RLE:
@@ -101,12 +105,14 @@ MASKS: dict[str, list[Mask]] = {
 """Disjoint masks of an image."""
 
 
-def cases() -> list[AnnotatedImage]:
-    """An image for each of `MASKS`."""
-    return [
-        annotated(f"{name}.jpg", masks, masks[0].shape if masks else (4, 6), image_id=number)
+def cases(method: str = "object") -> list[AnnotatedImage]:
+    """An image for each of `MASKS`; every second index of instances is missing, as it may be."""
+    images = [
+        annotated(f"{name}.jpg", masks, masks[0].shape if masks else (4, 6), method, number)
         for number, (name, masks) in enumerate(MASKS.items(), start=1)
     ]
+    step = 2 if method == "instance" else 1
+    return [replace(image, annotations=image.annotations[::step]) for image in images]
 
 
 def masks_of(image: AnnotatedImage) -> list[Mask]:

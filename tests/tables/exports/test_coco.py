@@ -17,18 +17,20 @@ from pycocotools.cocoeval import COCOeval
 from specray.sources import LocalStore
 from specray.tables.exports import CATEGORIES
 from specray.tables.exports.coco import Coco
-from tests.tables.exports.cases import annotated, cases, drawn, export, masks_of
+from tests.tables.exports.cases import METHODS, annotated, cases, drawn, export, masks_of
 
 
 def exported(folder: Path, method: str = "object", **changes: Any) -> Path:
-    export(Coco(CATEGORIES[method]), changes.get("images", cases()), LocalStore(str(folder)))
+    images = changes.get("images", cases(method))
+    export(Coco(CATEGORIES[method]), images, LocalStore(str(folder)))
     return folder / "instances.json"
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("reader", [COCO, FasterCOCO])
-def test_masks_come_back_from_its_readers(reader: Any, tmp_path: Path) -> None:
-    found = reader(str(exported(tmp_path)))
-    images = cases()
+def test_masks_come_back_from_its_readers(reader: Any, method: str, tmp_path: Path) -> None:
+    found = reader(str(exported(tmp_path, method)))
+    images = cases(method)
     assert found.getImgIds() == [image.id for image in images]
     for image in images:
         entry = found.imgs[image.id]
@@ -46,6 +48,7 @@ def test_masks_come_back_from_its_readers(reader: Any, tmp_path: Path) -> None:
             assert annotation["bbox"] == [x, y, columns.max() + 1 - x, rows.max() + 1 - y]
             assert (annotation["id"], annotation["iscrowd"]) == (source.id, 0)
             assert annotation["area"] == mask.sum()
+            assert found.cats[annotation["category_id"]]["name"] == method
             assert np.float32(annotation["score"]) == np.float32(source.score)
 
 

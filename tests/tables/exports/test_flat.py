@@ -6,27 +6,36 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pytest
 from pycocotools import mask as coco_mask
 
 from specray.sources import LocalStore
 from specray.tables.exports.flat import Flat
-from tests.tables.exports.cases import annotated, cases, drawn, export, masks_of
+from tests.tables.exports.cases import METHODS, annotated, cases, drawn, export, masks_of
 
 
-def test_masks_come_back_through_duckdb_from_several_files(tmp_path: Path) -> None:
-    export(Flat(), cases(), LocalStore(str(tmp_path)), parts=3)
+@pytest.mark.parametrize("method", METHODS)
+def test_masks_come_back_through_duckdb_from_several_files(method: str, tmp_path: Path) -> None:
+    images = cases(method)
+    export(Flat(), images, LocalStore(str(tmp_path)), parts=3)
     assert [path.name for path in sorted(tmp_path.iterdir())] == [
         f"masks-0000{part}-of-00003.parquet" for part in range(3)
     ]
     query = f"""
-        SELECT key, height, width, rle_counts, area, bbox_x, bbox_y, bbox_width, bbox_height
+        SELECT key, category, "index", score, height, width, rle_counts, area,
+            bbox_x, bbox_y, bbox_width, bbox_height
         FROM '{tmp_path}/*.parquet' ORDER BY image_id, "index"
     """
     rows = duckdb.execute(query).fetchall()
-    expected = [(image, mask) for image in cases() for mask in masks_of(image)]
-    for (key, height, width, counts, area, *box), (image, mask) in zip(rows, expected, strict=True):
+    expected = [
+        ((image.key, method, annotation.index, annotation.score), mask)
+        for image in images
+        for annotation, mask in zip(image.annotations, masks_of(image), strict=True)
+    ]
+    for row, (told, mask) in zip(rows, expected, strict=True):
+        height, width, counts, area, *box = row[4:]
         found = coco_mask.decode({"size": [height, width], "counts": counts})
-        assert key == image.key
+        assert row[:4] == told
         assert np.array_equal(found, mask)
         assert (area, box) == (mask.sum(), coco_mask.toBbox(coco_mask.encode(found)).tolist())
 

@@ -17,7 +17,7 @@ from specray.sources import LocalStore
 from specray.tables.exports import CATEGORIES, AnnotatedImage, Skipped
 from specray.tables.exports.huggingface import HuggingFace
 from tests.pipelines.photographs import encode, rotated
-from tests.tables.exports.cases import annotated, cases, drawn, export, masks_of
+from tests.tables.exports.cases import METHODS, annotated, cases, drawn, export, masks_of
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +30,10 @@ def with_photograph(image: AnnotatedImage, photographs: LocalStore, data: bytes)
     object.__setattr__(image, "etag", photographs.read(image.key).etag)
 
 
-def photographed(folder: Path) -> tuple[list[AnnotatedImage], LocalStore]:
+def photographed(folder: Path, method: str = "object") -> tuple[list[AnnotatedImage], LocalStore]:
     """The cases, each with a picture of its size."""
     photographs = LocalStore(str(folder / "photographs"))
-    images = cases()
+    images = cases(method)
     for image in images:
         picture = Image.new("RGB", (image.width, image.height), (image.id, 0, 0))
         with_photograph(image, photographs, encode(picture, "PNG"))
@@ -41,20 +41,24 @@ def photographed(folder: Path) -> tuple[list[AnnotatedImage], LocalStore]:
 
 
 def exported(
-    folder: Path, images: list[AnnotatedImage], photographs: LocalStore, parts: int = 2
+    folder: Path,
+    images: list[AnnotatedImage],
+    photographs: LocalStore,
+    parts: int = 2,
+    method: str = "object",
 ) -> list[Skipped]:
-    return export(
-        HuggingFace(CATEGORIES["object"], photographs), images, LocalStore(str(folder)), parts
-    )
+    made_by = HuggingFace(CATEGORIES[method], photographs)
+    return export(made_by, images, LocalStore(str(folder)), parts)
 
 
 def load(folder: Path, cache: Path) -> Any:
     return datasets.load_dataset(str(folder), cache_dir=str(cache))
 
 
-def test_photographs_and_masks_come_back(tmp_path: Path) -> None:
-    images, photographs = photographed(tmp_path)
-    assert exported(tmp_path / "out", images, photographs, parts=3) == []
+@pytest.mark.parametrize("method", METHODS)
+def test_photographs_and_masks_come_back(method: str, tmp_path: Path) -> None:
+    images, photographs = photographed(tmp_path, method)
+    assert exported(tmp_path / "out", images, photographs, 3, method) == []
     found = load(tmp_path / "out", tmp_path / "cache")
     assert list(found) == ["train"]
     assert found["train"]["key"][:] == [image.key for image in images]
@@ -62,6 +66,7 @@ def test_photographs_and_masks_come_back(tmp_path: Path) -> None:
         assert row["image"].size == row["label_map"].size == (image.width, image.height)
         assert row["image"].getpixel((0, 0)) == (image.id, 0, 0)
         labels = np.asarray(row["label_map"])
+        assert set(np.unique(labels)) - {0} == {a.index + 1 for a in image.annotations}
         for entry, mask in zip(row["objects"], masks_of(image), strict=True):
             size = [row["height"], row["width"]]
             rle = {"size": size, "counts": entry["rle_counts"]}
@@ -71,11 +76,12 @@ def test_photographs_and_masks_come_back(tmp_path: Path) -> None:
             assert entry["area"] == mask.sum()
 
 
-def test_categories_are_a_class_label(tmp_path: Path) -> None:
-    images, photographs = photographed(tmp_path)
-    exported(tmp_path / "out", images, photographs)
+@pytest.mark.parametrize("method", METHODS)
+def test_categories_are_a_class_label(method: str, tmp_path: Path) -> None:
+    images, photographs = photographed(tmp_path, method)
+    exported(tmp_path / "out", images, photographs, method=method)
     features = load(tmp_path / "out", tmp_path / "cache")["train"].features
-    assert features["objects"].feature["category"].names == ["object"]
+    assert features["objects"].feature["category"].names == [method]
     assert isinstance(features["image"], datasets.Image)
     assert isinstance(features["label_map"], datasets.Image)
 

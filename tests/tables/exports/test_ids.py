@@ -6,31 +6,40 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from specray.sources import LocalStore
 from specray.tables.exports import Names
 from specray.tables.exports.ids import Ids
-from tests.tables.exports.cases import annotated, cases, export, masks_of
+from tests.tables.exports.cases import METHODS, annotated, cases, export, masks_of
 from tests.tables.exports.png_reader import read_grey_16
 
 
-def test_masks_come_back(tmp_path: Path) -> None:
-    assert export(Ids(Names()), cases(), LocalStore(str(tmp_path))) == []
-    for image in cases():
+@pytest.mark.parametrize("method", METHODS)
+def test_masks_come_back(method: str, tmp_path: Path) -> None:
+    assert export(Ids(Names()), cases(method), LocalStore(str(tmp_path))) == []
+    for image in cases(method):
         labels = read_grey_16(tmp_path / "ids" / f"{image.key.removesuffix('.jpg')}.png")
         assert labels.shape == (image.height, image.width)
-        assert set(np.unique(labels)) <= set(range(len(image.annotations) + 1))
-        for index, mask in enumerate(masks_of(image)):
-            assert np.array_equal(labels == index + 1, mask)
+        assert set(np.unique(labels)) - {0} == {a.index + 1 for a in image.annotations}
+        for annotation, mask in zip(image.annotations, masks_of(image), strict=True):
+            assert np.array_equal(labels == annotation.index + 1, mask)
 
 
-def test_the_index_names_the_file_of_every_key_and_its_segments(tmp_path: Path) -> None:
-    export(Ids(Names()), cases(), LocalStore(str(tmp_path)))
+@pytest.mark.parametrize("method", METHODS)
+def test_the_index_names_the_file_of_every_key_and_its_segments(
+    method: str, tmp_path: Path
+) -> None:
+    images = cases(method)
+    export(Ids(Names()), images, LocalStore(str(tmp_path)))
     entries = [json.loads(line) for line in (tmp_path / "images.jsonl").read_text().splitlines()]
     assert [(entry["image_id"], entry["key"]) for entry in entries] == [
-        (image.id, image.key) for image in cases()
+        (image.id, image.key) for image in images
     ]
-    for entry in entries:
+    for entry, image in zip(entries, images, strict=True):
+        assert [(s["category"], s["index"], s["score"]) for s in entry["segments"]] == [
+            (method, a.index, pytest.approx(a.score)) for a in image.annotations
+        ]
         labels = read_grey_16(tmp_path / "ids" / f"{entry['name']}.png")
         assert {s["label"]: s["area"] for s in entry["segments"]} == {
             label: (labels == label).sum() for label in np.unique(labels) if label

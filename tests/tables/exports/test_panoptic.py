@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 from specray.sources import LocalStore
 from specray.tables.exports import CATEGORIES, AnnotatedImage, Names, StemCounter
 from specray.tables.exports.panoptic import Panoptic
-from tests.tables.exports.cases import annotated, cases, drawn, export, masks_of
+from tests.tables.exports.cases import METHODS, annotated, cases, drawn, export, masks_of
 
 
 def exported(folder: Path, images: list[AnnotatedImage], method: str = "object") -> Any:
@@ -29,10 +30,12 @@ def ids_in(path: Path) -> NDArray[np.int64]:
     return found
 
 
-def test_masks_come_back_by_the_ids_of_the_json(tmp_path: Path) -> None:
-    tree = exported(tmp_path, cases())
+@pytest.mark.parametrize("method", METHODS)
+def test_masks_come_back_by_the_ids_of_the_json(method: str, tmp_path: Path) -> None:
+    tree = exported(tmp_path, cases(method), method)
+    things = {c["id"]: c["name"] for c in tree["categories"] if c["isthing"]}
     sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in tree["images"]}
-    for image, entry in zip(cases(), tree["annotations"], strict=True):
+    for image, entry in zip(cases(method), tree["annotations"], strict=True):
         assert entry["image_id"] == image.id
         ids = ids_in(tmp_path / "panoptic" / entry["file_name"])
         assert ids.shape == sizes[image.id] == (image.height, image.width)
@@ -40,10 +43,12 @@ def test_masks_come_back_by_the_ids_of_the_json(tmp_path: Path) -> None:
         assert set(np.unique(ids)) - {0} == {segment["id"] for segment in segments}
         for segment, mask in zip(segments, masks_of(image), strict=True):
             assert np.array_equal(ids == segment["id"], mask)
+            assert things[segment["category_id"]] == method
 
 
-def test_what_the_json_says_of_a_segment_is_what_the_png_shows(tmp_path: Path) -> None:
-    tree = exported(tmp_path, cases())
+@pytest.mark.parametrize("method", METHODS)
+def test_what_the_json_says_of_a_segment_is_what_the_png_shows(method: str, tmp_path: Path) -> None:
+    tree = exported(tmp_path, cases(method), method)
     categories = {category["id"] for category in tree["categories"]}
     for entry in tree["annotations"]:
         ids = ids_in(tmp_path / "panoptic" / entry["file_name"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -12,7 +13,7 @@ from specray.sources import LocalStore
 from specray.tables.exports import CATEGORIES, AnnotatedImage, Names
 from specray.tables.exports.png import pascal_palette
 from specray.tables.exports.voc import Voc
-from tests.tables.exports.cases import annotated, cases, drawn, export, masks_of
+from tests.tables.exports.cases import METHODS, annotated, cases, drawn, export, masks_of
 
 
 def pixels(path: Path) -> NDArray[np.uint8]:
@@ -25,19 +26,20 @@ def exported(folder: Path, images: list[AnnotatedImage], method: str = "object")
     assert export(Voc(CATEGORIES[method], Names()), images, LocalStore(str(folder))) == []
 
 
+@pytest.mark.parametrize("method", METHODS)
 def test_masks_come_back_from_the_objects_and_their_union_from_the_classes(
-    tmp_path: Path,
+    method: str, tmp_path: Path
 ) -> None:
-    exported(tmp_path, cases())
-    for image in cases():
+    exported(tmp_path, cases(method), method)
+    assert f"\n{method}:128,0,0::\n" in (tmp_path / "labelmap.txt").read_text()
+    for image in cases(method):
         name = f"{image.key.removesuffix('.jpg')}.png"
         objects = pixels(tmp_path / "SegmentationObject" / name)
         classes = pixels(tmp_path / "SegmentationClass" / name)
-        masks = masks_of(image)
         assert objects.shape == classes.shape == (image.height, image.width)
-        assert objects.max() == len(masks)
-        for index, mask in enumerate(masks):
-            assert np.array_equal(objects == index + 1, mask)
+        assert set(np.unique(objects)) - {0} == {a.index + 1 for a in image.annotations}
+        for annotation, mask in zip(image.annotations, masks_of(image), strict=True):
+            assert np.array_equal(objects == annotation.index + 1, mask)
         assert np.array_equal(classes, objects > 0)
 
 

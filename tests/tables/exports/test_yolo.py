@@ -16,7 +16,16 @@ from specray.sources import LocalStore
 from specray.tables.exports import CATEGORIES, AnnotatedImage, Skipped, StemCounter
 from specray.tables.exports.outlines import outlines
 from specray.tables.exports.yolo import Yolo
-from tests.tables.exports.cases import Mask, annotated, cases, coins, drawn, export, masks_of
+from tests.tables.exports.cases import (
+    METHODS,
+    Mask,
+    annotated,
+    cases,
+    coins,
+    drawn,
+    export,
+    masks_of,
+)
 
 Polygon = NDArray[np.float64]
 
@@ -54,9 +63,11 @@ def iou(a: Mask, b: Mask) -> float:
     return float((a & b).sum() / (a | b).sum())
 
 
-def test_masks_come_back_exactly_by_the_centres_of_pixels(tmp_path: Path) -> None:
-    exported(tmp_path, cases())
-    for image in cases():
+@pytest.mark.parametrize("method", METHODS)
+def test_masks_come_back_exactly_by_the_centres_of_pixels(method: str, tmp_path: Path) -> None:
+    exported(tmp_path, cases(method), method)
+    assert yaml.safe_load((tmp_path / "data.yaml").read_text())["names"] == {0: method}
+    for image in cases(method):
         path = tmp_path / "labels" / f"{image.key.removesuffix('.jpg')}.txt"
         polygons = polygons_in(path, image.height, image.width)
         for (number, polygon), mask in zip(polygons, masks_of(image), strict=True):
