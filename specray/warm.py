@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from specray.masks import RefineConfig, Refiner, matte
+from specray.masks import RefineConfig, Refiner, matte, tree_instances
 from specray.masks.resize import resize_labels
 from specray.spectral import pairwise_affinity
 
 
 def warm() -> None:
-    """Refine and cut out something small, and compare a few patches."""
+    """Refine and cut out something small, compare and merge a few patches."""
     image = np.zeros((48, 48, 3), np.uint8)
     image[16:32, 16:32] = 255
     inside = image[..., 0] > 0
@@ -27,6 +27,7 @@ def warm() -> None:
             resize_labels(refiner(labels), 50, 50)
     matte(image, inside)
     pairwise_affinity(torch.eye(4)[None], "boc")
+    tree_instances(torch.eye(9), (3, 3))
 
 
 if __name__ == "__main__":

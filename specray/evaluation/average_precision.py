@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.cocoeval import COCOeval
 
+from specray.evaluation.instances import check_sizes
 from specray.masks.rle import RLE
 
 Shape = Literal["rle", "bbox"]
@@ -142,12 +143,19 @@ def match_detections(
     shape
         What is compared: ``rle``, the masks, or ``bbox``, the boxes.
 
+    Raises
+    ------
+    ValueError
+        If masks are of different sizes.
+
     References
     ----------
     T.-Y. Lin et al., Microsoft COCO: common objects in context, ECCV 2014.
     """
     if not predictions and not truth:
         return Detections()
+    if shape == "rle":
+        check_sizes([each["rle"] for each in (*predictions, *truth)])
     # COCOeval numbers from 1: an id of 0 would read as "no match"
     found = [_found(i, prediction, shape) for i, prediction in enumerate(predictions, start=1)]
     true = [_true(i, instance, shape) for i, instance in enumerate(truth, start=1)]

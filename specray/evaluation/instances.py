@@ -108,9 +108,28 @@ def mask_iou(predictions: Sequence[RLE], truth: Sequence[RLE]) -> NDArray[np.flo
     Returns
     -------
     (P, G) float64, also where P or G is 0.
+
+    Raises
+    ------
+    ValueError
+        If the masks are of different sizes.
     """
+    check_sizes([*predictions, *truth])
     iou = coco_mask.iou(list(predictions), list(truth), [False] * len(truth))
     return np.asarray(iou, dtype=np.float64).reshape(len(predictions), len(truth))
+
+
+def check_sizes(masks: Sequence[RLE]) -> None:
+    """Check that masks are of one image.
+
+    Raises
+    ------
+    ValueError
+        If they are of different sizes, which pycocotools would not say.
+    """
+    sizes = {tuple(mask["size"]) for mask in masks}
+    if len(sizes) > 1:
+        raise ValueError(f"masks of one image have different sizes: {sorted(sizes)}")
 
 
 def patch_labels(ids: NDArray[np.integer], grid: tuple[int, int]) -> NDArray[np.integer]:

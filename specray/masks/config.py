@@ -62,17 +62,20 @@ class InstanceConfig:
     Parameters
     ----------
     separation
-        `tree`: of segments at all scales, those that stand out most from their surroundings;
-        `spectral`: the published method (SpecUnIIS), k-means on the eigenvectors of the foreground.
+        With `--methods instances`. `tree`: of segments at all scales, those that stand out most
+        from their surroundings; `spectral`: the published method (SpecUnIIS), k-means on the
+        eigenvectors of the foreground, which finds at least two.
     instances
-        Most instances per image; absent = as many as there seem to be.
+        Instances per image, 1 to 100, fewer only where there are no more candidates; absent = as
+        many as there seem to be.
     """
 
     separation: Separation = "tree"
     instances: int | None = None
 
     def __post_init__(self) -> None:
-        at_least(1, self, "instances")
+        if self.instances is not None and not 1 <= self.instances <= 100:
+            raise ValueError(f"--instances must be from 1 to 100, not {self.instances}")
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class ImageConfig:
         Images whose header promises more pixels than this become error rows, undecoded.
     max_patches
         Images that would have more patches than this become error rows: the affinity of N patches
-        takes 4 N^2 bytes (10,000: 0.4 GB). Use --image-size for large images.
+        takes 4 N^2 bytes (10,000: 0.4 GB), --separation spectral up to four times as much. Use
+        --image-size for large images.
     """
 
     keys: str | None = None

@@ -177,7 +177,9 @@ class Engine:
 
 
 def _handed_over(spectra: Spectra) -> list[Row]:
-    rows: list[Row] = [{"vectors": flat} for flat in spectra.vectors.flatten(1).numpy()]
+    rows: list[Row] = [
+        {"vectors": flat, "features": None} for flat in spectra.vectors.flatten(1).numpy()
+    ]
     if spectra.features is not None:
         for row, flat in zip(rows, spectra.features.flatten(1).numpy(), strict=True):
             row["features"] = flat

@@ -1,4 +1,4 @@
-from .affinity import cosine_affinity, resize_features
+from .affinity import cosine_affinity, rectified_gram, resize_features
 from .channels import (
     NoiseRule,
     channel_deviation,
@@ -35,6 +35,7 @@ __all__ = [
     "merge_background",
     "orient",
     "pairwise_affinity",
+    "rectified_gram",
     "resize_features",
     "take_channels",
 ]

@@ -49,8 +49,8 @@ def flat_eigenpairs(affinity: Tensor, k: int) -> Eigenpairs:
     patches = affinity.shape[-1]
     if patches <= 4 * block_size(max(k - 1, 1)):  # solved densely anyway
         return laplacian_eigenpairs(affinity, k)
-    spread_out, spread = _spread_out(affinity.double(), k)
-    pairs = laplacian_eigenpairs(spread_out.float(), k)
+    spread_out, spread = _spread_out(affinity, k)
+    pairs = laplacian_eigenpairs(spread_out, k)
     values = pairs.values.clone()
     # only the trivial eigenvalue has stayed where it was
     values[:, 1:] = 1 - spread[:, None] * (1 - pairs.values[:, 1:].double())
@@ -58,13 +58,14 @@ def flat_eigenpairs(affinity: Tensor, k: int) -> Eigenpairs:
 
 
 def _spread_out(affinity: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Another graph of the same eigenvectors, ``(B, N, N)`` float64, and the factor ``(B,)`` from
+    """Another graph of the same eigenvectors, ``(B, N, N)`` float32, and the factor ``(B,)`` from
     its eigenvalues of ``S``, without the trivial one, to those of ``affinity``."""
-    degree = affinity.sum(dim=-1)
+    rest = affinity.double()
+    degree = rest.sum(dim=-1)
     root = torch.where(degree < ISOLATED_DEGREE, 0, degree).sqrt()
     trivial = root / torch.linalg.vector_norm(root, dim=-1, keepdim=True).clamp_min(_FLATTEST)
     inverse = torch.where(root > 0, 1 / root, 0)
-    rest = affinity * inverse[:, :, None]
+    rest *= inverse[:, :, None]
     rest *= inverse[:, None]
     _add_pair(rest, trivial, -torch.ones_like(root[:, 0]))
     value, vector = _negative_outlier(rest)
@@ -78,7 +79,7 @@ def _spread_out(affinity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     _add_pair(rest, trivial, torch.ones_like(spread))
     rest *= root[:, :, None]
     rest *= root[:, None]
-    return rest, spread
+    return rest.float(), spread
 
 
 def _negative_outlier(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from collections.abc import Callable
 from functools import partial
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from skimage import data
 from torch import Tensor
 
 from specray.backbones import DescriptorBackbone
 from specray.errors import ErrorCode, ImageError
-from specray.pipelines.config import SegmentConfig
+from specray.masks import InstanceConfig, RefineConfig
+from specray.masks.config import Separation
+from specray.pipelines.config import Method, SegmentConfig
 from specray.pipelines.engine import Engine
 from specray.pipelines.preparing import Prepared, check_grid, prepare
 from specray.sources import DecodedImage
+from specray.spectral import SpectralConfig
 from specray.tables.rows import Row, table_of
 
 
 def prepared(pixels: NDArray[np.uint8], key: str = "a.png") -> Prepared:
     return prepare(key, DecodedImage(pixels, *pixels.shape[:2]))
+
+
+def photograph(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Another part of a real one for every seed."""
+    top, left = np.random.default_rng(seed).integers(0, (512 - 2 * height, 512 - 2 * width))
+    part = data.astronaut()[top : top + 2 * height : 2, left : left + 2 * width : 2]
+    return np.ascontiguousarray(part)
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -51,6 +65,60 @@ def test_images_of_fewer_patches_than_eigenvectors_have_good_rows(
     assert len(row["eigenvalues"]) == min(5, patches)
     assert row["segments"][0]["method"] == "object"
     assert row["segments"][0]["rle"]["size"] == [height, width]
+
+
+@pytest.fixture(scope="module", params=get_args(Separation))
+def instances(request: pytest.FixtureRequest) -> Engine:
+    """An engine that looks for instances alone."""
+    return engine_of(instances=InstanceConfig(request.param))
+
+
+def engine_of(**changes: Any) -> Engine:
+    config = SegmentConfig("", "", methods=("instances",))
+    return Engine(dataclasses.replace(config, **changes), DescriptorBackbone(), "cpu")
+
+
+@pytest.mark.parametrize("size", [(20, 30), (16, 32), (32, 32), (16, 400), (400, 16), (64, 80)])
+def test_images_of_few_patches_have_instances_or_none_and_no_error(
+    instances: Engine, size: tuple[int, int]
+) -> None:
+    for pixels in (noise(*size), np.zeros((*size, 3), dtype=np.uint8)):
+        (row,) = instances([prepared(pixels)])
+        assert row.get("error") is None
+        assert {s["method"] for s in row["segments"]} <= {"instance"}
+
+
+def test_instances_of_images_of_mixed_sizes_are_as_alone(instances: Engine) -> None:
+    sizes = [(160, 128), (128, 160), (160, 128), (160, 128), (100, 70)]
+    images = [prepared(photograph(*size, seed), str(seed)) for seed, size in enumerate(sizes)]
+    together = instances(images)
+    assert sum(len(row["segments"]) for row in together) > 1
+    alone = [row for image in images for row in instances([image])]
+    assert table_of(together).equals(table_of(alone))
+    same_size = [images[i] for i in (0, 2, 3)]
+    batched = instances._patient(same_size)  # together, as an accelerator takes them
+    assert [row["segments"] for row in batched] == [alone[i]["segments"] for i in (0, 2, 3)]
+
+
+def test_instances_on_a_finer_grid_end_at_its_cells() -> None:
+    engine = engine_of(
+        spectral=SpectralConfig(downsample_factor=8), refinement=RefineConfig("none")
+    )
+    (row,) = engine([prepared(photograph(160, 128))])
+    assert (row["grid_h"], row["grid_w"]) == (20, 16)
+    assert row["segments"]
+    for segment in row["segments"]:
+        cells = coco_mask.decode(segment["rle"]).reshape(20, 8, 16, 8)
+        assert (cells == cells[:, :1, :, :1]).all()
+        assert segment["score"] > 0
+
+
+def test_methods_do_not_disturb_each_other() -> None:
+    image = prepared(photograph(160, 128))
+    methods: tuple[Method, ...] = ("objects", "regions", "instances")
+    rows = [engine_of(methods=(method,))([image])[0] for method in methods]
+    (together,) = engine_of(methods=methods)([image])
+    assert together["segments"] == [segment for row in rows for segment in row["segments"]]
 
 
 def test_an_image_of_one_colour_has_a_good_row(engine: Engine) -> None:

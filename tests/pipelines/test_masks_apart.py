@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from skimage import data
 
 from specray.backbones import BackboneConfig, build_backbone
-from specray.masks import RefineConfig
+from specray.masks import InstanceConfig, RefineConfig
+from specray.masks.config import Refine, Separation
 from specray.pipelines.blocks import DECODED, SEGMENTED, SPECTRA, images_of
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.engine import Engine
@@ -27,6 +28,7 @@ from specray.pipelines.masking import Masking
 from specray.pipelines.masks_apart import MakeMasks, make_masks, masked_block
 from specray.pipelines.segmenting import segment_block
 from specray.pipelines.tally import start_tally
+from specray.spectral import SpectralConfig
 from specray.tables.rows import Row
 from tests.conftest import ROOT
 from tests.faults.injected import injected
@@ -63,30 +65,78 @@ def spectra(config: SegmentConfig) -> pa.Table:
     return segment_block(decoded(), Engine(config, BACKBONE, "cpu", masks=False), apart=True)
 
 
-@pytest.mark.parametrize("refine", ["none", "fast", "crf"])
-def test_masks_apart_are_those_of_the_actor(refine: str) -> None:
-    config = dataclasses.replace(CONFIG, refinement=RefineConfig(refine))  # type: ignore[arg-type]
+@pytest.mark.parametrize("refine", get_args(Refine))
+def test_masks_apart_are_those_of_the_actor(refine: Refine) -> None:
+    check_same_rows(dataclasses.replace(CONFIG, refinement=RefineConfig(refine)))
+
+
+@pytest.mark.parametrize("refine", get_args(Refine))
+@pytest.mark.parametrize("separation", get_args(Separation))
+@pytest.mark.parametrize("factor", [None, 8])
+def test_instances_apart_are_those_of_the_actor(
+    refine: Refine, separation: Separation, factor: int | None
+) -> None:
+    config = dataclasses.replace(
+        CONFIG,
+        methods=("instances",),
+        spectral=SpectralConfig(downsample_factor=factor),
+        instances=InstanceConfig(separation),
+        refinement=RefineConfig(refine),
+    )
+    rows = check_same_rows(config)
+    assert {s["method"] for row in rows for s in row["segments"] or ()} == {"instance"}
+
+
+def test_all_methods_apart_are_those_of_the_actor() -> None:
+    config = dataclasses.replace(CONFIG, methods=("instances", "regions", "objects"))
+    row, *_ = check_same_rows(config)
+    assert {s["method"] for s in row["segments"]} == {"instance", "region", "object"}
+
+
+def check_same_rows(config: SegmentConfig) -> list[Row]:
+    """The rows of the stage apart, which are those of the actor."""
     expected = segment_block(decoded(), Engine(config, BACKBONE, "cpu"))
     handed_over = spectra(config)
     assert handed_over.schema == SPECTRA
-    found = masked_block(handed_over, Masking(config, CELL))
+    cell = config.spectral.cell(BACKBONE.patch_size)
+    found = masked_block(handed_over, Masking(config, cell))
     assert found.schema == SEGMENTED
-    assert found.to_pylist() == expected.to_pylist()
-    assert len(found["segments"][0]) > 1
+    rows: list[Row] = found.to_pylist()
+    assert rows == expected.to_pylist()
+    assert any(row["segments"] for row in rows)
+    return rows
 
 
-def test_an_image_that_raises_is_an_error_row_alone() -> None:
-    handed_over = spectra(CONFIG)
-    place = handed_over.schema.get_field_index("vectors")
-    vectors = handed_over["vectors"].to_pylist()
-    vectors[0] = vectors[0][:-1]
-    damaged = handed_over.set_column(
-        place, SPECTRA.field("vectors"), pa.array(vectors, SPECTRA.field("vectors").type)
+def test_only_instances_need_features_and_get_those_of_their_cells() -> None:
+    assert spectra(CONFIG)["features"].null_count == 4
+    config = dataclasses.replace(
+        CONFIG,
+        methods=("instances", "objects"),
+        spectral=SpectralConfig(downsample_factor=8),
     )
-    rows = masked_block(damaged, Masking(CONFIG, CELL)).to_pylist()
+    for row in spectra(config).to_pylist():
+        features, vectors = row["features"], row["vectors"]
+        assert (features is None) == (vectors is None)
+        if features is not None:
+            cells = row["grid_h"] * row["grid_w"]
+            assert len(features) % cells == 0 and len(features) // cells > 5
+            assert max(map(abs, features)) == 1  # half precision holds no large numbers
+
+
+@pytest.mark.parametrize("column", ["vectors", "features"])
+def test_an_image_that_raises_is_an_error_row_alone(column: str) -> None:
+    config = dataclasses.replace(CONFIG, methods=("objects", "instances"))
+    handed_over = spectra(config)
+    values = handed_over[column].to_pylist()
+    values[0] = values[0][:-1]
+    field = SPECTRA.field(column)
+    damaged = handed_over.set_column(
+        SPECTRA.get_field_index(column), field, pa.array(values, field.type)
+    )
+    rows = masked_block(damaged, Masking(config, CELL)).to_pylist()
     assert (rows[0]["error"]["code"], rows[0]["error"]["stage"]) == ("internal", "segment")
     assert rows[0]["segments"] is None and rows[0]["eigenvalues"] is None
-    assert rows[3] == masked_block(handed_over, Masking(CONFIG, CELL)).to_pylist()[3]
+    assert rows[3] == masked_block(handed_over, Masking(config, CELL)).to_pylist()[3]
 
 
 def test_want_of_memory_is_named() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from specray.backbones import BackboneConfig
 from specray.errors import ErrorCode, UserError
+from specray.masks import InstanceConfig
 from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
 from specray.pipelines.record import new_record
 from specray.pipelines.weights import Weights
@@ -126,6 +127,53 @@ def test_the_last_finished_state_is_handed_on_from_run_to_run(output: LocalStore
     assert record(output)["finished_manifest"] == ["manifest/1.parquet"]
     write_run(output, record(output) | {"manifest": ["manifest/2.parquet"]})  # and is killed
     assert record(output)["finished_manifest"] == ["manifest/1.parquet"]
+
+
+INSTANCES = dataclasses.replace(CONFIG, methods=("objects", "instances"))
+
+
+@pytest.mark.parametrize("instances", [InstanceConfig(), InstanceConfig("spectral", 3)])
+def test_an_output_of_before_there_were_instances_goes_on_without_them(
+    output: LocalStore, instances: InstanceConfig
+) -> None:
+    older = written(output, status="finished")
+    del older["configuration"]["instances"]
+    write_run(output, older)
+    assert older["decisive"].keys() == {
+        *("input", "methods", "keep", "seed", "schema_version"),
+        *("images", "features", "spectral", "objects", "regions", "refinement"),
+    }
+    after = record(output, dataclasses.replace(CONFIG, instances=instances))
+    assert after["fingerprint"] == older["fingerprint"]
+    assert after["finished_manifest"] == ["manifest/1.parquet"]
+
+
+def test_an_output_of_before_there_were_instances_is_not_mixed_with_them(
+    output: LocalStore,
+) -> None:
+    written(output)
+    with pytest.raises(UserError, match=r"methods: .*'regions'\] -> .*'instances'\]"):
+        record(output, INSTANCES)
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        (InstanceConfig("spectral"), "separation: tree -> spectral"),
+        (InstanceConfig(instances=4), "instances: None -> 4"),
+    ],
+)
+def test_how_instances_are_found_decides_the_rows_where_they_are_asked_for(
+    output: LocalStore, changed: InstanceConfig, difference: str
+) -> None:
+    before = record(output, INSTANCES)
+    write_run(output, before | {"manifest": []})
+    assert record(output, INSTANCES)["fingerprint"] == before["fingerprint"]
+    other = dataclasses.replace(INSTANCES, instances=changed)
+    with pytest.raises(UserError, match=difference):
+        record(output, other)
+    forced = dataclasses.replace(other, run=run(overwrite=True))
+    assert record(output, forced)["fingerprint"] != before["fingerprint"]
 
 
 def test_a_run_of_before_these_records_is_refused_not_mixed(output: LocalStore) -> None:

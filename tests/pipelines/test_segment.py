@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,40 @@ def test_odd_images_are_right_and_bad_images_are_typed_errors(tmp_path: Path) ->
         assert (rows[name]["height"], rows[name]["width"]) == size, name
         assert rows[name]["error"] is None
         assert rows[name]["segments"][0]["rle"]["size"] == list(size)
+
+
+def test_instances_of_odd_images_are_right_and_bad_images_are_typed_errors(
+    photographs: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    shutil.copytree(photographs / "a", folder)
+    for name, data in (GOOD | {name: data for name, (data, _) in BAD.items()}).items():
+        (folder / name).write_bytes(data)
+    config = dataclasses.replace(
+        configuration(folder, tmp_path / "out"), methods=("instances",), keep=("eigenvectors",)
+    )
+    result = run_segment(config)
+    assert (result["images"], result["errors"]) == (10 + len(GOOD) + len(BAD), len(BAD))
+
+    rows = {row["key"]: row for row in rows_of(tmp_path / "out").to_pylist()}
+    for name, (_, code) in BAD.items():
+        assert rows[name]["error"]["code"] == code
+        assert rows[name]["segments"] is None
+    good = [row for name, row in rows.items() if name not in BAD]
+    assert sum(len(row["segments"]) > 1 for row in good) > 1
+    for row in good:
+        masks = [coco_mask.decode(s["rle"]) for s in row["segments"]]
+        assert (np.sum(masks, axis=0) <= 1).all()
+        for mask, segment in zip(masks, row["segments"], strict=True):
+            assert segment["method"] == "instance"
+            assert mask.shape == (row["height"], row["width"])
+            assert mask.sum() == segment["area"] > 0
+        scores = [s["score"] for s in row["segments"]]
+        assert scores == sorted(scores, reverse=True)
+
+    again = dataclasses.replace(config, output=str(tmp_path / "again"), run=RunConfig(batch_size=7))
+    run_segment(again)
+    assert rows_of(tmp_path / "again").equals(rows_of(tmp_path / "out"))
 
 
 def test_a_key_list_decides_what_is_read_and_absent_keys_are_rows(

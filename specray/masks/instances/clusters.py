@@ -39,9 +39,9 @@ def cluster_instances(
     -------
     (h, w) int64: 0 background, 1.. the clusters, each of which may be in several parts.
     """
-    labels = np.zeros(mask.shape, np.int64)
+    labels = mask.astype(np.int64)
     points = torch.from_numpy(embedding[mask])
-    if len(points):
+    if points.numel():  # a single patch without any background has no eigenvector but the constant
         found = kmeans(points[None], min(clusters, len(points)), [seed])[0]
         labels[mask] = found.numpy() + 1
     return labels

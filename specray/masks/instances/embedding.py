@@ -21,9 +21,9 @@ from specray.spectral import (
     high_deviation_channels,
     laplacian_eigenpairs,
     low_entropy_channels,
+    rectified_gram,
     take_channels,
 )
-from specray.spectral.affinity import rectified_gram
 
 NOISE_SHARE: Final = 1 / 3
 """Share of the channels that noise channel reduction keeps (SpecUnIIS, M = 128 of 384)."""
@@ -41,6 +41,9 @@ class EmbeddingConfig:
     deviation_share
         Share of all channels that deviation-based channel reduction (DCR) keeps, at most those that
         NCR left; None keeps these. 60 of 384 in the paper.
+    deviation_inside
+        Whether deviations are those over the foreground; published over all patches, where they
+        mostly are the contrast of foreground and background.
     metric
         Affinity of two patches.
     background
@@ -54,6 +57,7 @@ class EmbeddingConfig:
 
     noise: NoiseRule | None = "peaked"
     deviation_share: float | None = 60 / 384
+    deviation_inside: bool = False
     metric: Metric = "boc"
     background: Background = "merged"
     median: Literal["masked", "replicated", "none"] = "replicated"
@@ -78,9 +82,14 @@ def noise_reduced(features: Tensor, rule: NoiseRule) -> Tensor:
     -------
     (N, C // 3) float32, at least one channel.
     """
-    keep = max(int(features.shape[1] * NOISE_SHARE), 1)
-    channels = low_entropy_channels(features[None], keep, rule)
+    channels = _quiet_channels(features, rule)
     return F.normalize(take_channels(features[None].float(), channels)[0], dim=-1)
+
+
+def _quiet_channels(features: Tensor, rule: NoiseRule) -> Tensor:
+    """(1, M) those that noise channel reduction keeps."""
+    keep = max(int(features.shape[1] * NOISE_SHARE), 1)
+    return low_entropy_channels(features[None], keep, rule)
 
 
 def instance_foreground(
@@ -103,9 +112,8 @@ def instance_foreground(
     """
     unit = F.normalize(features.float(), dim=-1)[None]
     if reduce:
-        keep = max(int(features.shape[1] * NOISE_SHARE), 1)
         # not normalised again: published so
-        unit = take_channels(unit, low_entropy_channels(features[None], keep, "filled"))
+        unit = take_channels(unit, _quiet_channels(features, "filled"))
     vectors = laplacian_eigenpairs(rectified_gram(unit), 2).vectors[0]
     if len(vectors) < 2:  # a single patch
         return np.zeros(grid, np.bool_)
@@ -136,11 +144,11 @@ def instance_embedding(
     points = features[None].float()
     if config.noise is not None:
         points = noise_reduced(features, config.noise)[None]
-    if config.deviation_share is not None:
-        keep = max(int(features.shape[1] * config.deviation_share), 1)
-        keep = min(keep, points.shape[-1])
-        points = take_channels(points, high_deviation_channels(points, keep))
     inside = torch.from_numpy(mask.ravel()).to(features.device)
+    if config.deviation_share is not None:
+        keep = min(max(int(features.shape[1] * config.deviation_share), 1), points.shape[-1])
+        counted = inside[None] if config.deviation_inside else None
+        points = take_channels(points, high_deviation_channels(points, keep, counted))
     values, vectors = foreground_eigenpairs(
         points[0], inside, config.metric, config.eigenvectors, config.background
     )

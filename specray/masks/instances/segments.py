@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from specray.masks.components import component_labels
@@ -34,7 +36,7 @@ def instance_segments(
     Parameters
     ----------
     features
-        (B, N, C) of the cells, as the backbone gives them but for their scale.
+        (B, N, C) of the cells; their scale does not matter.
     grid
         (h, w) with ``h * w == N``.
     geometries
@@ -60,16 +62,20 @@ def instance_segments(
 
 def _segments(found: Instances, geometry: ImageGeometry, refiner: Refiner | None) -> list[Segment]:
     if refiner is None:
-        return segments_from_labels(found.labels - 1, geometry, "instance", found.scores)
-    at = geometry.at_size(*refiner.size)
-    refined = _without_specks(refiner(to_image(found.labels, at)), at.cell_area)
-    return segments_from_pixels(refined - 1, geometry, "instance", found.scores)
+        segments = segments_from_labels(found.labels - 1, geometry, "instance", found.scores)
+    else:
+        at = geometry.at_size(*refiner.size)
+        refined = _without_specks(refiner(to_image(found.labels, at)), at.cell_area)
+        segments = segments_from_pixels(refined - 1, geometry, "instance", found.scores)
+    return [replace(segment, index=rank) for rank, segment in enumerate(segments)]
 
 
 def _without_specks(labels: NDArray[np.int32], least: float) -> NDArray[np.int32]:
     """Parts of instances of fewer pixels go to the background."""
     kept = labels.copy()
-    for label in range(1, labels.max() + 1):
-        parts = component_labels(labels == label)
-        kept[parts > np.count_nonzero(np.bincount(parts.ravel())[1:] >= least)] = 0
+    for label, extent in enumerate(ndimage.find_objects(labels), start=1):
+        if extent is not None:
+            parts = component_labels(labels[extent] == label)
+            large = np.count_nonzero(np.bincount(parts.ravel())[1:] >= least)
+            kept[extent][parts > large] = 0
     return kept

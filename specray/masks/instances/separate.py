@@ -22,7 +22,7 @@ from specray.masks.instances.objectness import objectness
 from specray.masks.instances.tree import segment_tree
 
 PROMINENT = 0.5
-"""Share of the best segment's score that another one must reach to be an instance."""
+"""Share of the best segment's score that another one must exceed to be an instance."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def tree_instances(features: Tensor, grid: tuple[int, int], count: int | None = 
     features, grid
         As of `separate`.
     count
-        Most instances; None takes those that reach `PROMINENT` of the best one's score.
+        Instances, fewer only if there are no more candidates; None takes those of more than
+        `PROMINENT` of the best one's score.
     """
     masks = segment_tree(noise_reduced(features, "peaked").cpu().numpy(), grid)
     scores = objectness(_unit(features), masks)

@@ -6,14 +6,19 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import ward_tree
-from sklearn.feature_extraction.image import grid_to_graph
+
+from specray.masks.instances.border import ends
+from specray.masks.instances.ward import leaf_order, ward_merges
 
 MERGES: Final = 100
 """Last merges of the tree whose segments are candidates: earlier ones are mere texture."""
 
 SMALLEST: Final = 3
 """Patches of the smallest candidate."""
+
+EVEN: Final = 0.02
+"""Share of the image from which on a segment is a candidate, too, that was complete before those
+merges: an object that is the same all over."""
 
 SIDES: Final = 2
 """Sides of the image that a candidate may touch: what touches more of them is the scene."""
@@ -34,29 +39,19 @@ def segment_tree(points: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[
 
     Returns
     -------
-    (S, h, w) bool, of at most `MERGES` merges, the last one first, those left out that are smaller
-    than `SMALLEST` or touch more than `SIDES` of the image. Any two are disjoint, or one holds the
-    other.
-
-    References
-    ----------
-    J. H. Ward, Hierarchical grouping to optimize an objective function, JASA 1963.
+    (S, h, w) bool: what the last `MERGES` merges made, the last one first; then the larger of what
+    they began with, see `EVEN`. Left out is what is smaller than `SMALLEST` or touches more than
+    `SIDES` of the image. Any two are disjoint, or one holds the other.
     """
     count = len(points)
     if count < SMALLEST:
         return np.zeros((0, *grid), np.bool_)
-    children = ward_tree(points, connectivity=grid_to_graph(*grid))[0]
-    sizes = np.ones(2 * count - 1, np.int64)
-    for node, pair in enumerate(children, start=count):
-        sizes[node] = sizes[pair].sum()
-    # the patches in an order in which those of any node follow each other
-    first = np.zeros_like(sizes)
-    for node in range(2 * count - 2, count - 1, -1):
-        left, right = children[node - count]
-        first[left], first[right] = first[node], first[node] + sizes[left]
-    order = np.argsort(first[:count])
-    nodes = np.arange(2 * count - 2, count - 1, -1)[:MERGES]
-    nodes = nodes[sizes[nodes] >= SMALLEST]
+    merges = ward_merges(points, grid)
+    order, first, sizes = leaf_order(merges)
+    late = np.arange(2 * count - 2, count - 1, -1)[:MERGES]
+    early = np.setdiff1d(merges[late - count], late)[::-1]
+    early = early[sizes[early] >= max(EVEN * count, SMALLEST)]
+    nodes = np.concatenate([late[sizes[late] >= SMALLEST], early])
     flat = np.zeros((len(nodes), count), np.bool_)
     for segment, node in zip(flat, nodes, strict=True):
         segment[order[first[node] : first[node] + sizes[node]]] = True
@@ -67,6 +62,5 @@ def segment_tree(points: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[
 
 def _sides_touched(segments: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(S,) number of sides of the image that every segment touches."""
-    ends = (segments[:, 0], segments[:, -1], segments[:, :, 0], segments[:, :, -1])
-    touched: NDArray[np.int64] = np.sum([end.any(axis=1) for end in ends], axis=0)
+    touched: NDArray[np.int64] = np.sum([end.any(axis=1) for end in ends(segments)], axis=0)
     return touched

@@ -1,4 +1,4 @@
-"""Measured ratios: the eigen-solver, the whole job, and objects against ground truth."""
+"""Measured ratios: the eigen-solver, the whole job, objects and instances against ground truth."""
 
 from specray.pipelines.benchmark.job import BenchmarkConfig, run_benchmark
 

@@ -7,7 +7,6 @@ in the layouts of their publishers, below one root.
 from __future__ import annotations
 
 import dataclasses
-import json
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ from specray.evaluation import (
 )
 from specray.masks import RefineConfig
 from specray.masks.config import Refine
+from specray.pipelines.benchmark.coco import coco_images
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.engine import Engine
 from specray.pipelines.masking import Masking
@@ -184,15 +184,10 @@ def _kangaroo(root: Path) -> Iterator[Labelled]:
 def _coco(root: Path) -> Iterator[Labelled]:
     """COCO instances of both splits; crowds, and images without a box, are left out."""
     for split in ("train2017", "val2017"):
-        (file,) = (root / "annotations").glob(f"instances_{split}*.json")
-        tree = json.loads(file.read_text())
-        boxes = defaultdict(list)
-        for annotation in tree["annotations"]:
-            if not annotation["iscrowd"]:
-                boxes[annotation["image_id"]].append(annotation["bbox"])
-        for image in sorted(tree["images"], key=lambda image: image["file_name"]):
-            if image["id"] in boxes:
-                yield Labelled(root / split / image["file_name"], coco_boxes(boxes[image["id"]]))
+        for path, instances in coco_images(root, split):
+            boxes = [each["bbox"] for each in instances if not each["iscrowd"]]
+            if boxes:
+                yield Labelled(path, coco_boxes(boxes))
 
 
 DATASETS: dict[str, Callable[[Path], Iterator[Labelled]]] = {

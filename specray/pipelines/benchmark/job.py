@@ -19,8 +19,13 @@ from specray.errors import UserError
 from specray.pipelines.benchmark.accuracy import accuracy_rows
 from specray.pipelines.benchmark.end_to_end import end_to_end_rows
 from specray.pipelines.benchmark.images import photographs, pixels_of, squares_of
+from specray.pipelines.benchmark.instances.cases import read_cases
+from specray.pipelines.benchmark.instances.ladder import ladder_rows
+from specray.pipelines.benchmark.instances.separation import separation_rows
+from specray.pipelines.benchmark.instances.stage import kernel_rows, stage_rows
 from specray.pipelines.benchmark.refinement import refinement_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
+from specray.pipelines.benchmark.timing import one_thread
 from specray.pipelines.cluster import cores
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.weights import load_weights
@@ -30,9 +35,16 @@ PATCHES: Final = {480: 7, 960: 3}
 """Image side in pixels to timed repeats: 900 and 3600 patches of 16 pixels."""
 BATCH: Final = 8
 REFINE_REPEATS: Final = 5
+KERNEL_PATCHES: Final = (900, 3600)
+KERNEL_REPEATS: Final = 7
+STAGE_SIZES: Final = ((640, 480), (1280, 720))
+STAGE_IMAGES: Final = 3
+STAGE_REPEATS: Final = 2
+"""Few: the reference takes up to ten seconds an image."""
 _NOTE: Final = (
-    "Scores are those of this backbone and these images, beside a box in the middle of each image; "
-    "with a supervised backbone they say nothing about the papers' unsupervised figures."
+    "Scores are those of this backbone and these images, beside those of trivial answers (a box in "
+    "the middle of each image; for instances, coordinates and connected components); with a "
+    "supervised backbone they say nothing about the papers' unsupervised figures."
 )
 
 
@@ -41,7 +53,8 @@ class BenchmarkConfig:
     """Measure specray against the reference calls and a bare backbone loop, side by side.
 
     Every speed is a ratio of two medians taken in turns in one process. With a root of
-    labelled sets, objects are scored too, beside the score of a box in the middle.
+    labelled sets, objects and instances are scored too, beside the scores of trivial answers: a box
+    in the middle; coordinates, connected components.
 
     Try: specray benchmark --output bench --backbone descriptor
 
@@ -66,7 +79,15 @@ class BenchmarkConfig:
     data: str | None = None
     backbone: str = "descriptor"
     weights: str | None = None
-    parts: tuple[str, ...] = ("solver", "agreement", "refinement", "end-to-end", "accuracy")
+    parts: tuple[str, ...] = (
+        "solver",
+        "agreement",
+        "refinement",
+        "instance-stage",
+        "end-to-end",
+        "accuracy",
+        "instances",
+    )
     threads: int | None = None
 
 
@@ -104,7 +125,7 @@ def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmark.json").write_text(json.dumps(result, indent=2))
     table = [describe(row) for row in rows]
-    if "accuracy" in config.parts:
+    if {"accuracy", "instances"} & set(config.parts):
         table.append(_NOTE)
     (folder / "benchmark.txt").write_text("\n".join(table) + "\n")
     return result
@@ -117,7 +138,7 @@ def describe(row: dict[str, Any]) -> str:
         for name, value in row.items()
         if name not in ("part", "name")
     )
-    return f"{row['part']:<11} {row.get('name', ''):<24} {', '.join(values)}"
+    return f"{row['part']:<14} {row.get('name', ''):<24} {', '.join(values)}"
 
 
 def _machine(threads: int) -> dict[str, Any]:
@@ -144,12 +165,16 @@ def _agreement(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str
 
 
 def _refinement(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # of the backbone: the CRF, here and there, has one
-    try:
+    with one_thread():  # the CRF, here and there, has one
         yield from refinement_rows(photographs(config.data)[0], backbone, REFINE_REPEATS)
-    finally:
-        torch.set_num_threads(threads)
+
+
+def _instance_stage(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    with one_thread():
+        yield from kernel_rows(KERNEL_PATCHES, KERNEL_REPEATS)
+        paths = photographs(config.data)
+        chosen = paths[:: max(1, len(paths) // STAGE_IMAGES)][:STAGE_IMAGES]
+        yield from stage_rows(chosen, backbone, STAGE_SIZES, STAGE_REPEATS)
 
 
 def _end_to_end(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
@@ -163,10 +188,23 @@ def _accuracy(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str,
             yield {"name": name, **asdict(score)}
 
 
+def _instances(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    root = Path(config.data or "", "coco_tiny")
+    if config.data is None or not root.is_dir():
+        return
+    job = SegmentConfig("", "", methods=("instances",))
+    for split in ("val2017", "train2017"):
+        cases = list(read_cases(root, split, job, backbone))
+        yield from ladder_rows(split, cases, backbone.name)
+        yield from separation_rows(split, cases, job, backbone.patch_size)
+
+
 MEASURES: Final = {
     "solver": _solver,
     "agreement": _agreement,
     "refinement": _refinement,
+    "instance-stage": _instance_stage,
     "end-to-end": _end_to_end,
     "accuracy": _accuracy,
+    "instances": _instances,
 }

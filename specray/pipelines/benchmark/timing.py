@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import torch
+from threadpoolctl import threadpool_limits
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,15 @@ def alternate(
             record.append(time.perf_counter() - start)
     candidate_s, reference_s = map(statistics.median, seconds)
     return Comparison(name, candidate_s, reference_s, reference_s / candidate_s, repeats)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch and for the BLAS, until the block ends."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
