@@ -25,7 +25,7 @@ from specray.pipelines.benchmark.instances.ladder import (
     ladder_rows,
 )
 from specray.pipelines.benchmark.instances.reference import reference_boc, reference_instances
-from specray.pipelines.benchmark.instances.separation import methods, separation_rows
+from specray.pipelines.benchmark.instances.separation import job_rows, methods, separation_rows
 from specray.pipelines.benchmark.instances.stage import kernel_rows, stage_rows
 from specray.pipelines.benchmark.timing import one_thread
 from specray.pipelines.config import SegmentConfig
@@ -95,7 +95,8 @@ def test_an_image_goes_through_the_backbone_once(tmp_path: Path) -> None:
     backbone = Counting()
     cases = list(read_cases(tmp_path, "val2017", JOB, backbone))
     list(ladder_rows("val2017", cases, backbone.name))
-    list(separation_rows("val2017", cases, JOB, PATCH))
+    list(separation_rows("val2017", cases, PATCH))
+    list(job_rows("val2017", cases, JOB, PATCH))
     assert backbone.calls == len(cases) == 2
 
 
@@ -133,7 +134,8 @@ def test_fewer_foreground_patches_than_instances_are_a_failure_that_scores_0(
 
 def test_what_a_method_finds_scores_100_if_it_is_the_truth(cases: list[Case]) -> None:
     perfect = [with_truth_of_tree(case) for case in cases]
-    rows = {row["name"]: row for row in separation_rows("val2017", perfect, JOB, PATCH)}
+    found = [*separation_rows("val2017", perfect, PATCH), *job_rows("val2017", perfect, JOB, PATCH)]
+    rows = {row["name"]: row for row in found}
     jobs = [f"job, refine {refine}" for refine in ("none", "fast", "crf")]
     assert list(rows) == [f"val2017 {name}" for name in (*methods(), *jobs)]
     for name in ("tree", "tree, K given"):
@@ -220,8 +222,9 @@ def test_real_images_give_the_figures_of_the_reference_and_more_with_the_tree(
     root = assets / "data" / "coco_tiny"
     with one_thread():
         cases = list(read_cases(root, "val2017", JOB, backbone))
-        ladder = {row["name"]: row for row in ladder_rows("val2017", cases, backbone.name)}
-        scores = list(separation_rows("val2017", cases, JOB, backbone.patch_size))
+        rungs = ladder_rows("val2017", cases, backbone.name, ["merged"])
+        ladder = {row["name"]: row for row in rungs}
+        scores = list(separation_rows("val2017", cases, backbone.patch_size))
     published = {name: reference for name, (_, reference) in RUNGS.items()}
     for name, reference in (published | {"coordinates": COORDINATES}).items():
         assert ladder[f"val2017 ladder, {name}"]["miou"] >= reference.three_seeds - 0.5, name

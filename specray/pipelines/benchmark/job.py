@@ -21,7 +21,7 @@ from specray.pipelines.benchmark.end_to_end import end_to_end_rows
 from specray.pipelines.benchmark.images import photographs, pixels_of, squares_of
 from specray.pipelines.benchmark.instances.cases import read_cases
 from specray.pipelines.benchmark.instances.ladder import ladder_rows
-from specray.pipelines.benchmark.instances.separation import separation_rows
+from specray.pipelines.benchmark.instances.separation import job_rows, separation_rows
 from specray.pipelines.benchmark.instances.stage import kernel_rows, stage_rows
 from specray.pipelines.benchmark.refinement import refinement_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
@@ -196,7 +196,8 @@ def _instances(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str
     for split in ("val2017", "train2017"):
         cases = list(read_cases(root, split, job, backbone))
         yield from ladder_rows(split, cases, backbone.name)
-        yield from separation_rows(split, cases, job, backbone.patch_size)
+        yield from separation_rows(split, cases, backbone.patch_size)
+        yield from job_rows(split, cases, job, backbone.patch_size)
 
 
 MEASURES: Final = {

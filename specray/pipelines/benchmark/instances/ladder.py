@@ -59,7 +59,12 @@ F1: Final = {"all channels": (False, 36.7), "NCR": (True, 34.2)}
 Embed = Callable[[Case], NDArray[np.float32]]
 
 
-def ladder_rows(split: str, cases: Sequence[Case], backbone: str) -> Iterator[dict[str, Any]]:
+def ladder_rows(
+    split: str,
+    cases: Sequence[Case],
+    backbone: str,
+    backgrounds: Sequence[Background] = ("merged", "full"),
+) -> Iterator[dict[str, Any]]:
     """The foreground's F1, then the mIoU of every rung, on the patch grid.
 
     Parameters
@@ -69,12 +74,14 @@ def ladder_rows(split: str, cases: Sequence[Case], backbone: str) -> Iterator[di
     cases
         Images; those without instances on the grid count for the F1 alone. An image with fewer
         foreground patches than instances scores 0, a failure.
+    backgrounds
+        Of the rungs. Those called "full" solve the eigenproblem with all background patches, as
+        published, which takes most of the time.
 
     Yields
     ------
     Rows in percent. ``miou`` is the mean over `SEEDS` and images, ``seed_sd`` the standard
-    deviation of the means of the seeds, ``standard_error`` that of the mean over the images. Rungs
-    called "full" solve the eigenproblem with all background patches, as published.
+    deviation of the means of the seeds, ``standard_error`` that of the mean over the images.
     """
     known = (split, backbone) == (REFERENCE_SPLIT, REFERENCE_BACKBONE)
     for name, (reduce, f1) in F1.items():
@@ -82,7 +89,7 @@ def ladder_rows(split: str, cases: Sequence[Case], backbone: str) -> Iterator[di
         published = {"reference": f1} if known else {}
         yield {"name": f"{split} foreground F1, {name}", **found, **published}
     coordinates = _figures(cases, _coordinates)
-    for background in ("merged", "full"):
+    for background in backgrounds:
         for name, (config, reference) in RUNGS.items():
             embed = _embedding(config, background)
             title = name if background == "merged" else f"{name}, full"

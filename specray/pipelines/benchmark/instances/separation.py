@@ -44,10 +44,8 @@ INSIDE: Final = replace(SPECUNIIS, deviation_inside=True)
 Method = Callable[[Case], Instances]
 
 
-def separation_rows(
-    split: str, cases: Sequence[Case], config: SegmentConfig, patch: int
-) -> Iterator[dict[str, Any]]:
-    """Score every method; see `methods`. The last rows are the job's, with each refinement.
+def separation_rows(split: str, cases: Sequence[Case], patch: int) -> Iterator[dict[str, Any]]:
+    """Score every method; see `methods`.
 
     Parameters
     ----------
@@ -55,8 +53,6 @@ def separation_rows(
         Whose figures these are.
     cases
         Images.
-    config
-        Of the job; its only method is ``instances``.
     patch
         Pixels of a side of a patch.
 
@@ -74,6 +70,21 @@ def separation_rows(
             sums.add(case, truth, _predictions(case, found, patch))
             sums.on_grid += instance_iou(found.labels, case.patch_ids)
         yield {"name": f"{split} {name}", **sums.row()}
+
+
+def job_rows(
+    split: str, cases: Sequence[Case], config: SegmentConfig, patch: int
+) -> Iterator[dict[str, Any]]:
+    """Score what the segment job writes, with each refinement, in pixels.
+
+    Parameters
+    ----------
+    split, cases, patch
+        As of `separation_rows`, and so the rows.
+    config
+        Of the job; its only method is ``instances``.
+    """
+    truths = [_rles(case) for case in cases]
     for refine in get_args(Refine):
         masking = Masking(replace(config, refinement=RefineConfig(refine)), patch)
         sums = _Sums()
