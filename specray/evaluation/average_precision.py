@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.cocoeval import COCOeval
 
-from specray.evaluation.instances import check_sizes
+from specray.evaluation.sizes import check_sizes
 from specray.masks.rle import RLE
 
 Shape = Literal["rle", "bbox"]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from specray.evaluation.sizes import check_shapes
+
 
 @dataclass(frozen=True)
 class ForegroundScore:
@@ -60,8 +62,7 @@ def foreground(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Foreg
     ValueError
         If the sizes differ.
     """
-    if prediction.shape != truth.shape:
-        raise ValueError(f"prediction is {prediction.shape}, ground truth is {truth.shape}")
+    check_shapes(prediction, truth)
     both = np.count_nonzero(prediction & truth)
     union = np.count_nonzero(prediction | truth)
     iou, f1 = (both / union, 2 * both / (both + union)) if union else (0.0, 0.0)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
+from specray.evaluation.sizes import check_shapes, check_sizes
 from specray.masks.rle import RLE
 
 
@@ -90,8 +91,7 @@ def label_iou(prediction: NDArray[np.integer], truth: NDArray[np.integer]) -> ND
     ValueError
         If the sizes differ.
     """
-    if prediction.shape != truth.shape:
-        raise ValueError(f"prediction is {prediction.shape}, ground truth is {truth.shape}")
+    check_shapes(prediction, truth)
     # the 0 in front makes background row and column 0, also where a map has none
     predicted, rows = np.unique(np.append(0, prediction), return_inverse=True)
     true, columns = np.unique(np.append(0, truth), return_inverse=True)
@@ -117,19 +117,6 @@ def mask_iou(predictions: Sequence[RLE], truth: Sequence[RLE]) -> NDArray[np.flo
     check_sizes([*predictions, *truth])
     iou = coco_mask.iou(list(predictions), list(truth), [False] * len(truth))
     return np.asarray(iou, dtype=np.float64).reshape(len(predictions), len(truth))
-
-
-def check_sizes(masks: Sequence[RLE]) -> None:
-    """Check that masks are of one image.
-
-    Raises
-    ------
-    ValueError
-        If they are of different sizes, which pycocotools would not say.
-    """
-    sizes = {tuple(mask["size"]) for mask in masks}
-    if len(sizes) > 1:
-        raise ValueError(f"masks of one image have different sizes: {sorted(sizes)}")
 
 
 def patch_labels(ids: NDArray[np.integer], grid: tuple[int, int]) -> NDArray[np.integer]:

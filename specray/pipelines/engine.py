@@ -177,13 +177,9 @@ class Engine:
 
 
 def _handed_over(spectra: Spectra) -> list[Row]:
-    rows: list[Row] = [
-        {"vectors": flat, "features": None} for flat in spectra.vectors.flatten(1).numpy()
-    ]
-    if spectra.features is not None:
-        for row, flat in zip(rows, spectra.features.flatten(1).numpy(), strict=True):
-            row["features"] = flat
-    return rows
+    vectors, features = spectra.vectors.flatten(1).numpy(), spectra.features
+    flat = [None] * len(vectors) if features is None else features.flatten(1).numpy()
+    return [{"vectors": v, "features": f} for v, f in zip(vectors, flat, strict=True)]
 
 
 def _unit_range(vectors: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from specray.spectral.pairwise_compiled import CompiledMetric, compiled_affinity
 DistanceMetric = Literal[CompiledMetric, "l2"]
 """Affinities made of distances."""
 
-Metric = Literal["boc", "braycurtis", "chebyshev", "l1", "l2", "cosine", "dot"]
+Metric = Literal[DistanceMetric, "cosine", "dot"]
 """How `pairwise_affinity` compares two patches."""
 
 WORKSPACE_BYTES = 256 * 2**20
