@@ -74,7 +74,7 @@ class Proxy:
     limit
         How many faults there are in all, after which the store is healthy.
     requests, injected, gets
-        Requests seen, faults by kind, completed GETs by unquoted path.
+        Requests seen, faults by kind, GETs answered in full by unquoted path.
     """
 
     url: str
@@ -208,9 +208,9 @@ class _Handler(BaseHTTPRequestHandler):
         except (OSError, HTTPException):  # the store is in trouble by itself
             return self._reset()
         if kind is None:
-            self._send(answer)
             if self.command == "GET" and answer.status < 300:
-                proxy.count_get(path)
+                proxy.count_get(path)  # first: a client that has its answer may ask at once
+            self._send(answer)
             return None
         return self._spoil(answer, kind, where)
 

@@ -142,7 +142,7 @@ def test_a_run_and_its_report_on_a_faulty_store_keep_the_secrets(
         result = run_segment(config)
         run_report(ReportConfig(output, endpoint=outer.url))
     assert (result["images"], result["errors"]) == (len(KEYS), 1)
-    assert proxy.injected["internal_error"] >= 2 and outer.injected["slow_down"] > 10
+    assert proxy.injected["internal_error"] >= 2 and outer.injected["slow_down"] > 0
 
     (error,) = [
         row["error"] for row in read(output, endpoint=s3_server).to_pylist() if row["error"]
