@@ -26,6 +26,7 @@ from specray.errors import UserError
 
 JOBS = {
     "segment": ("specray.pipelines.segment", "SegmentConfig", "run_segment"),
+    "label": ("specray.pipelines.labels.job", "LabelConfig", "run_label"),
     "export": ("specray.pipelines.export", "ExportConfig", "run_export"),
     "edit": ("specray.pipelines.edit", "EditConfig", "run_edit"),
     "report": ("specray.pipelines.report", "ReportConfig", "run_report"),

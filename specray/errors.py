@@ -40,6 +40,7 @@ class Stage(StrEnum):
     FEATURES = "features"
     SEGMENT = "segment"  # anywhere from features to masks
     EDIT = "edit"  # anywhere from reading it again to its cut-out
+    LABEL = "label"  # anywhere from its features to its label map
 
 
 class ImageError(Exception):

@@ -33,6 +33,7 @@ BASE = ["--input", "in", "--output", "out"]
 NEEDED = {
     "segment": BASE,
     "edit": BASE,
+    "label": BASE,
     "export": [*BASE, "--format", "coco"],
     "report": BASE[2:],
 }

@@ -23,6 +23,16 @@ class Backbone(Protocol):
         ...
 
 
+class CropEncoder(Protocol):
+    """A map from images of one size to one feature each."""
+
+    patch_size: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 RGB, H and W multiples of the patch size, to (B, D) float32."""
+        ...
+
+
 def build_backbone(
     config: BackboneConfig, weights: bytes | None, source: str, device: str
 ) -> Backbone:
@@ -60,6 +70,18 @@ def build_backbone(
         device=device,
         dtype=_dtype(config.precision, device),
     )
+
+
+def build_class_token(
+    config: BackboneConfig, weights: bytes, source: str, device: str
+) -> CropEncoder:
+    """The class token of the ViT that a configuration names; as `build_backbone`."""
+    from specray.backbones.vit import ClassToken
+    from specray.backbones.weights import parse_weights
+
+    dtype = _dtype(config.precision, device)
+    state = parse_weights(weights, source)
+    return ClassToken(config.backbone, state, device=device, dtype=dtype)
 
 
 def _dtype(precision: Precision, device: str) -> torch.dtype:

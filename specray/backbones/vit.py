@@ -92,9 +92,7 @@ class VitBackbone:
         self._prefix = int(model.num_prefix_tokens)
         self._model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self._dtype = dtype
-        cfg = model.pretrained_cfg
-        statistics = torch.tensor([cfg["mean"], cfg["std"]]) * 255
-        self._mean, self._std = statistics.view(2, 1, 3, 1, 1).to(device)
+        self._mean, self._std = _statistics(model, device)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -114,6 +112,53 @@ class VitBackbone:
         x = ((x - self._mean) / self._std).to(self._dtype)
         tokens: Tensor = self._model.forward_features(x)
         return tokens[:, self._prefix :].float()
+
+
+class ClassToken:
+    """A timm ViT as a map from images to its class token after the final norm (DSM, section 3.4).
+
+    Parameters
+    ----------
+    name, state, device, dtype
+        As of `VitBackbone`.
+
+    Raises
+    ------
+    UserError
+        As `VitBackbone`, or a model that has no class token.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        state: dict[str, Tensor],
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        model = _create(name)
+        _load(model, state, name)
+        if getattr(model, "cls_token", None) is None:
+            raise UserError(f"{name} has no class token; use --describe mean")
+        self.patch_size = int(model.patch_embed.patch_size[0])
+        self._model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self._dtype = dtype
+        self._mean, self._std = _statistics(model, device)
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 RGB, H and W multiples of ``patch_size``, to (B, D) float32."""
+        x = images.to(self._mean.device, non_blocking=True).float()
+        x = ((x - self._mean) / self._std).to(self._dtype)
+        tokens: Tensor = self._model.forward_features(x)
+        return tokens[:, 0].float()
+
+
+def _statistics(model: Any, device: torch.device | str) -> Tensor:
+    """(2, 1, 3, 1, 1) mean and deviation of the values 0 to 255 that the model was trained on."""
+    cfg = model.pretrained_cfg
+    statistics = torch.tensor([cfg["mean"], cfg["std"]]) * 255
+    return statistics.view(2, 1, 3, 1, 1).to(device)
 
 
 def _create(name: str) -> Any:

@@ -1,9 +1,19 @@
 from .background import background_first
 from .cleaning import clean_foreground
 from .components import component_labels
-from .config import Connectivity, InstanceConfig, ObjectConfig, RefineConfig, RegionConfig
+from .config import (
+    Connectivity,
+    Describe,
+    InstanceConfig,
+    ObjectConfig,
+    RefineConfig,
+    RegionConfig,
+    SuperpixelConfig,
+)
+from .coverage import cell_coverage
 from .crf.dense import dense_crf, label_energies
 from .crf.parameters import DSM_CRF, PRIMAPS_CRF, CRFParameters
+from .describe import described
 from .eigengap import eigengap_clusters
 from .geometry import Blocks, ImageGeometry, to_blocks, to_image
 from .instances.clusters import CountRule, cluster_count, cluster_instances
@@ -32,6 +42,7 @@ from .regions import region_labels, region_segments
 from .rle import RLE, LabelRuns, encode, label_runs
 from .segments import Segment, segments_from_labels, segments_from_pixels
 from .silhouette import simplified_silhouette
+from .superpixels import superpixel_labels, superpixel_segments
 
 __all__ = [
     "DSM_CRF",
@@ -42,6 +53,7 @@ __all__ = [
     "CRFParameters",
     "Connectivity",
     "CountRule",
+    "Describe",
     "EmbeddingConfig",
     "ImageGeometry",
     "InstanceConfig",
@@ -55,8 +67,10 @@ __all__ = [
     "Refiner",
     "RegionConfig",
     "Segment",
+    "SuperpixelConfig",
     "Trimap",
     "background_first",
+    "cell_coverage",
     "clean_foreground",
     "closed_form_alpha",
     "cluster_count",
@@ -65,6 +79,7 @@ __all__ = [
     "composite",
     "cutout",
     "dense_crf",
+    "described",
     "eigengap_clusters",
     "encode",
     "erode_dilate",
@@ -89,6 +104,8 @@ __all__ = [
     "separate",
     "simplified_silhouette",
     "spectral_instances",
+    "superpixel_labels",
+    "superpixel_segments",
     "to_blocks",
     "to_image",
     "tree_instances",

@@ -11,6 +11,7 @@ from specray.masks.crf.parameters import CRFParameters
 Connectivity = Literal[4, 8]
 Refine = Literal["none", "fast", "crf"]
 Separation = Literal["tree", "spectral"]
+Describe = Literal["mean", "crop", "none"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,23 @@ class InstanceConfig:
     def __post_init__(self) -> None:
         if self.instances is not None and not 1 <= self.instances <= 100:
             raise ValueError(f"--instances must be from 1 to 100, not {self.instances}")
+
+
+@dataclass(frozen=True)
+class SuperpixelConfig:
+    """How an image is divided into small parts of one kind.
+
+    Parameters
+    ----------
+    superpixels
+        Superpixels per image, with `--methods superpixels`; fewer only where there are fewer
+        patches. They are whole patches, never refined.
+    """
+
+    superpixels: int = 40
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "superpixels")
 
 
 @dataclass(frozen=True)

@@ -54,13 +54,11 @@ SPECTRA: Final = pa.schema(
     [
         *SEGMENTED,
         pa.field("vectors", pa.list_(pa.float32())),  # K x grid_h x grid_w eigenvectors
-        pa.field(
-            "features", pa.list_(pa.float16())
-        ),  # grid_h x grid_w x C, where instances are made
         *PIXELS,
     ]
 )
-"""What an accelerator hands to the CPUs that make the masks."""
+"""What an accelerator hands to the CPUs that make the masks: these need the ``features``, also
+where the output does not."""
 
 RECEIPT: Final = pa.schema(
     [

@@ -5,14 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from specray.backbones import BackboneConfig
+from specray.backbones import DESCRIPTOR, BackboneConfig
 from specray.checks import at_least, share
 from specray.errors import ErrorCode
-from specray.masks import InstanceConfig, ObjectConfig, RefineConfig, RegionConfig
+from specray.masks import (
+    Describe,
+    InstanceConfig,
+    ObjectConfig,
+    RefineConfig,
+    RegionConfig,
+    SuperpixelConfig,
+)
 from specray.sources import IMAGE_SUFFIXES
 from specray.spectral import SpectralConfig
 
-Method = Literal["objects", "regions", "instances"]
+Method = Literal["objects", "regions", "instances", "superpixels"]
 Device = Literal["auto", "cpu", "cuda"]
 PictureFormat = Literal["png", "webp"]
 
@@ -103,7 +110,8 @@ class SegmentConfig:
 
     Reads images from a folder or a bucket, computes ViT features, the eigenvectors of
     their affinity graph, and from these the object of each image, its regions, or its single
-    objects apart. The same command again does only what is missing.
+    objects apart, and superpixels, from which `specray label` makes classes. The same command again
+    does only what is missing.
 
     Try: specray segment --input photos/ --output out/ --backbone descriptor
 
@@ -115,18 +123,24 @@ class SegmentConfig:
         Where the Parquet goes: a folder or URI of its own.
     methods
         What to find: `objects`, the foreground and its parts; `regions`, which cover the image;
-        `instances`, the objects one by one.
+        `instances`, the objects one by one; `superpixels`, small parts of one kind.
+    describe
+        The feature of each segment, by which `specray label` tells what it shows. `mean`: of the
+        patches under its mask, which costs next to nothing; `crop`: the class token of its box, as
+        in DSM: one more pass of the backbone for each segment; `none`.
     keep
         What to store besides the masks: `eigenvectors` lets the report show them (about 8 KB per
-        image).
+        image); `features` lets `specray label` cluster single patches (2 N C bytes: 350 KB for 900
+        patches of 192 channels).
     seed
         Seed of everything random, together with the key of the image.
     """
 
     input: str
     output: str
-    methods: tuple[Method, ...] = ("objects", "regions")
-    keep: tuple[Literal["eigenvectors"], ...] = ()
+    methods: tuple[Method, ...] = ("objects", "regions", "superpixels")
+    describe: Describe = "mean"
+    keep: tuple[Literal["eigenvectors", "features"], ...] = ()
     seed: int = 0
     images: ImageConfig = field(default_factory=ImageConfig)
     features: BackboneConfig = field(default_factory=BackboneConfig)
@@ -134,9 +148,18 @@ class SegmentConfig:
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
     instances: InstanceConfig = field(default_factory=InstanceConfig)
+    superpixels: SuperpixelConfig = field(default_factory=SuperpixelConfig)
     refinement: RefineConfig = field(default_factory=RefineConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise ValueError("--methods must name at least one method, and each once")
+        if self.describe == "crop" and self.features.backbone == DESCRIPTOR:
+            raise ValueError("--describe crop takes the class token of a ViT; use --describe mean")
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether features of the cells are asked for once the eigenvectors are there."""
+        of_features = {"instances", "superpixels", "features"}
+        return self.describe == "mean" or not of_features.isdisjoint((*self.methods, *self.keep))

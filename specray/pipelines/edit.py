@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +16,15 @@ from specray.checks import at_least, share
 from specray.errors import ErrorCode, ImageError, Stage, UserError
 from specray.masks.matting.config import MattingConfig
 from specray.pipelines.config import PictureFormat
+from specray.pipelines.derived import DerivedOutput, SegmentRun, check_place, finished_run
 from specray.pipelines.error_limit import check_errors
-from specray.pipelines.output import Output
-from specray.pipelines.record import finished_manifest, record_of
+from specray.pipelines.record import record_of
 from specray.sources import Store, decode, open_parent, open_store
-from specray.tables.commit import committed_shards, drop, list_shards, read_shard
+from specray.tables.commit import drop, list_shards, read_shard
 from specray.tables.counts import ShardCounts
-from specray.tables.run import read_run, refine_method
+from specray.tables.run import refine_method
 from specray.tables.schema import SCHEMA_VERSION
-from specray.tables.shards import Shard, plan_shards
+from specray.tables.shards import Shard
 
 if TYPE_CHECKING:
     from specray.pipelines.edit_image import EditImage
@@ -107,30 +106,24 @@ def run_edit(config: EditConfig) -> dict[str, Any]:
 
     start = time.monotonic()
     segments = open_store(config.input, config.endpoint)
-    run, manifest = _finished_run(segments)
-    made = run["configuration"]
+    run = finished_run(segments)
+    made = run.configuration
+    if "objects" not in made["methods"]:
+        raise UserError(f"the run at {segments.uri} looked for no objects; see its --methods")
     endpoint = config.endpoint or made["run"]["endpoint"]
     images = open_store(config.images or made["input"], endpoint)
     store = open_store(config.output, endpoint)
-    _check_place(store, segments, images)
+    check_place(store, "edit", {"--input": segments, "--images": images})
     max_pixels = made["images"]["max_pixels"]
     background = _background(config.background, endpoint, max_pixels)
     record = _new_record(config, run, background, store)
-    sources = plan_shards(segments, manifest, run["fingerprint"])
-    counts_of_sources = _counts(segments, sources)
-
-    record["manifest"] = _copied(manifest, segments, store)
-    output = _begin(config, store, record)
-    # the same images in the same shards: theirs and ours go in pairs
-    pairs = dict(zip((shard.name for shard in output.shards), sources, strict=True))
-    outdated = _outdated(output, store, segments, pairs, counts_of_sources)
-    missing = output.missing(config.retry, outdated)
-    _say(output, missing)
+    output = _begin(config, store, record, run)
+    missing = output.missing(config.retry)
     counts = output.counts_without(missing)
     work: dict[str, Any] = {}
     if missing:
         edit = EditImage(store, config.format, background, max_pixels, config.matting)
-        todo = [(shard, pairs[shard.name].name) for shard in missing]
+        todo = output.with_sources(missing)
         fresh, work = _stream(config, made, segments, images, edit, todo)
         counts += fresh
     check_errors(counts, config.max_error_rate)
@@ -153,30 +146,6 @@ def run_edit(config: EditConfig) -> dict[str, Any]:
     }
     output.finish(result)
     return result
-
-
-def _finished_run(segments: Store) -> tuple[dict[str, Any], list[str]]:
-    """The record of a segment run, and the manifest of its last finished state."""
-    run = read_run(segments)
-    if run is None or run.get("job") != "segment":
-        raise UserError(f"{segments.uri} holds no segment run; run specray segment first")
-    manifest = finished_manifest(run)
-    if manifest is None:
-        raise UserError(f"the run at {segments.uri} has not finished; run its command again first")
-    if "objects" not in run["configuration"]["methods"]:
-        raise UserError(f"the run at {segments.uri} looked for no objects; see its --methods")
-    return run, manifest
-
-
-def _check_place(output: Store, segments: Store, images: Store) -> None:
-    """Refuse an output among other files, and, also to overwrite, that of another job."""
-    place = f"{output.uri.rstrip('/')}/"
-    for flag, other in (("--input", segments), ("--images", images)):
-        if place.startswith(f"{other.uri.rstrip('/')}/"):
-            raise UserError(f"--output {output.uri} lies inside {flag}; choose a place outside")
-    there = read_run(output)
-    if there is not None and there.get("job") != "edit":
-        raise UserError(f"{output.uri} holds the output of another job; use another --output")
 
 
 def _background(
@@ -204,7 +173,7 @@ def _background(
 
 def _new_record(
     config: EditConfig,
-    run: Mapping[str, Any],
+    run: SegmentRun,
     background: tuple[int, int, int] | bytes | None,
     output: Store,
 ) -> dict[str, Any]:
@@ -213,7 +182,7 @@ def _new_record(
     if isinstance(background, bytes):
         seen = hashlib.sha256(background).hexdigest()
     decisive = {
-        "segments": run["fingerprint"],
+        "segments": run.record["fingerprint"],
         "background": seen,
         "format": config.format,
         "objects": config.objects,
@@ -224,70 +193,15 @@ def _new_record(
     return record_of("edit", config, as_stored, output, overwrite=config.overwrite)
 
 
-def _copied(manifest: Sequence[str], segments: Store, output: Store) -> list[str]:
-    """Copy a manifest: the output then tells by itself what it is of."""
-    for part in manifest:
-        try:
-            output.write(part, segments.read(part).data)
-        except ImageError as error:
-            raise UserError(
-                f"cannot read {part} in {segments.uri} ({error.message}): another run has "
-                "finished there; run the same command again"
-            ) from None
-    return list(manifest)
-
-
-def _begin(config: EditConfig, store: Store, record: dict[str, Any]) -> Output:
-    output = Output(store, record)
+def _begin(
+    config: EditConfig, store: Store, record: dict[str, Any], run: SegmentRun
+) -> DerivedOutput:
+    output = DerivedOutput(store, record, run, Stage.EDIT)
     if config.overwrite:
         _drop_pictures(store, list_shards(store), keep=())
         output.clear()
     output.begin()
     return output
-
-
-def _counts(segments: Store, shards: Sequence[Shard]) -> Mapping[str, ShardCounts]:
-    """What the shards of a segment table say of themselves, by name."""
-    counts = committed_shards(segments, shards)
-    if len(counts) < len(shards):
-        raise UserError(
-            f"{len(shards) - len(counts)} shards of {segments.uri} are gone or damaged; run the "
-            "same specray segment command again, then this one"
-        )
-    return counts
-
-
-def _outdated(
-    output: Output,
-    store: Store,
-    segments: Store,
-    pairs: Mapping[str, Shard],
-    counts: Mapping[str, ShardCounts],
-) -> dict[str, frozenset[str]]:
-    """Per committed shard, keys of images that have got segments since: by segment --retry.
-
-    Good rows of a segment table stay as they are, so their number tells whether there are more.
-    """
-    return {
-        name: _errors(store, name) & _good(segments, pairs[name].name)
-        for name, committed in output.committed.items()
-        if committed.inherited != counts[pairs[name].name].errors
-    }
-
-
-def _errors(store: Store, name: str) -> frozenset[str]:
-    """Keys of the rows of a shard of edits whose errors are those of its segment table."""
-    rows = read_shard(store, name, ["key", "error"])
-    found = [] if rows is None else rows.to_pylist()
-    return frozenset(
-        row["key"] for row in found if row["error"] and row["error"]["stage"] != Stage.EDIT
-    )
-
-
-def _good(segments: Store, name: str) -> frozenset[str]:
-    rows = read_shard(segments, name, ["key", "error"])
-    found = [] if rows is None else rows.to_pylist()
-    return frozenset(row["key"] for row in found if row["error"] is None)
 
 
 def _drop_pictures(store: Store, shards: Iterable[str], keep: Iterable[str]) -> None:
@@ -302,15 +216,6 @@ def _pictures(store: Store, name: str) -> list[str]:
     return [] if rows is None else rows["file"].drop_null().to_pylist()
 
 
-def _say(output: Output, missing: Sequence[Shard]) -> None:
-    images = sum(shard.rows for shard in output.shards)
-    print(
-        f"{images:,} images in {len(output.shards):,} shards, {len(missing):,} shards with "
-        f"{sum(shard.work for shard in missing):,} images to do",
-        file=sys.stderr,
-    )
-
-
 def _stream(
     config: EditConfig,
     made: Mapping[str, Any],
@@ -321,8 +226,8 @@ def _stream(
 ) -> tuple[ShardCounts, dict[str, Any]]:
     # Ray takes seconds and half a gigabyte, which a finished run does without.
     from specray.pipelines.cluster import ray_session
+    from specray.pipelines.edit_places import Wanted
     from specray.pipelines.editing import EditPass
-    from specray.pipelines.segmented_source import Wanted
 
     in_cells = refine_method(made) == "none"
     wanted = Wanted(segments, config.objects == "all", cells=in_cells)

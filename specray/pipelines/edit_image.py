@@ -19,6 +19,7 @@ from specray.masks.matting.composite import composite, cutout, fitted
 from specray.masks.matting.config import MattingConfig
 from specray.masks.matting.matte import Matte, matte
 from specray.pipelines.config import PictureFormat
+from specray.pipelines.revisiting import decode_again
 from specray.sources import Blob, Store, decode
 from specray.tables.exports.names import ODD, Names
 from specray.tables.rows import Row, error_row
@@ -61,7 +62,7 @@ class EditImage:
         Parameters
         ----------
         place
-            A row of `specray.pipelines.editing.PLACES`, without an error.
+            A row of `specray.pipelines.edit_places.PLACES`, without an error.
         blob
             The image as it is now.
 
@@ -70,8 +71,6 @@ class EditImage:
         What the place does not yet say of the row of the image.
         """
         try:
-            if isinstance(blob, ImageError):
-                raise blob
             return self._edited(place, blob)
         except ImageError as error:
             return {"error": error_row(ImageError(error.code, Stage.EDIT, error.message))}
@@ -80,13 +79,9 @@ class EditImage:
         except Exception as error:
             return {"error": error_row(unforeseen(error, Stage.EDIT))}
 
-    def _edited(self, place: Row, blob: Blob) -> Row:
-        if not _is_same(place, blob):
-            raise _error(ErrorCode.CHANGED, f"it had the ETag {place['etag']}, now {blob.etag}")
+    def _edited(self, place: Row, blob: Blob | ImageError) -> Row:
+        image = decode_again(place, blob, self.max_pixels).pixels
         mask = _mask(place)
-        image = decode(blob.data, max_pixels=self.max_pixels).pixels
-        if image.shape[:2] != mask.shape:
-            raise _error(ErrorCode.CHANGED, f"it had {mask.shape} pixels, now {image.shape[:2]}")
         made = matte(image, mask, self.matting, place["cell"])
         data = self._encoded(made)
         file = cutout_name(place["key"], self.format)
@@ -149,21 +144,6 @@ def _mask(place: Row) -> NDArray[np.bool_]:
     if mask.all():
         raise _error(ErrorCode.NO_OBJECT, "its object is the whole image, background and all")
     return mask
-
-
-def _is_same(place: Row, blob: Blob) -> bool:
-    """Whether an image has the bytes that were segmented, as far as its ETag tells.
-
-    The ETag of an object that a bucket took in parts says nothing of a copy of it elsewhere; then
-    the number of bytes has to do.
-    """
-    etag = place["etag"]
-    if len(blob.data) != place["size"]:
-        return False
-    if etag == blob.etag:
-        return True
-    in_parts = "-" in etag and "-" not in blob.etag
-    return in_parts or hashlib.md5(blob.data, usedforsecurity=False).hexdigest() == etag
 
 
 def _error(code: ErrorCode, message: str) -> ImageError:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
-import numba
 import pyarrow as pa
 import ray
 from ray.data import DataContext, Dataset, TaskPoolStrategy
-from threadpoolctl import threadpool_limits
 
-from specray.errors import ImageError, Stage
+from specray.errors import Stage
 from specray.pipelines.cluster import data_context, plan_resources
 from specray.pipelines.committing import Commit
-from specray.pipelines.decoding import crashed, fetch
 from specray.pipelines.edit_image import EditImage
-from specray.pipelines.isolation import SUSPICIOUS, Died, deadline, each_alone
+from specray.pipelines.edit_places import PLACES, Wanted
 from specray.pipelines.ledger import Ledger
 from specray.pipelines.progress import Progress
-from specray.pipelines.segmented_source import PLACES, SegmentedSource, Wanted
+from specray.pipelines.revisiting import Revisit
+from specray.pipelines.segmented_source import SegmentedSource
 from specray.pipelines.tally import start_tally
-from specray.sources import Blob, Store
+from specray.sources import Store
 from specray.tables.counts import ShardCounts
-from specray.tables.rows import Row
 from specray.tables.schema import EDITS
 from specray.tables.shards import Shard
 
@@ -34,8 +29,6 @@ BATCH: Final = 4
 """Images that a task edits: seconds of work, which is what dies with it."""
 
 EDITED: Final = pa.schema([*list(PLACES)[:2], *(f.with_nullable(True) for f in EDITS)])
-
-Item = tuple[Row, Blob | ImageError]
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,7 @@ class EditPass:
             target_num_rows_per_block=BATCH, strict=True
         )
         edited = listed.map_batches(
-            Edit(self.images, self.edit, tally),
+            Edit(Revisit(self.images, self.edit, Stage.EDIT, tally)),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=1,
@@ -123,53 +116,13 @@ class EditPass:
 class Edit:
     """A block of `PLACES` to one of `EDITED`; the pictures go to the output."""
 
-    images: Store
-    edit: EditImage
-    tally: Any
+    revisit: Revisit
 
     def __call__(self, places: pa.Table) -> pa.Table:
         """Edit what has no error yet; errors and unused places pass through."""
         rows = places.to_pylist()
-        keys = [row["key"] for row in rows if row["key"] is not None]
-        if not keys:
-            return _edited(rows, {})
-        deaths = ray.get(self.tally.begin.remote("edit", keys[0], len(keys)))
-        good = [row for row in rows if row["key"] is not None and row["error"] is None]
-        with ThreadPoolExecutor(BATCH) as pool:
-            blobs = pool.map(partial(fetch, self.images), [row["key"] for row in good])
-            found = list(self._found(list(zip(good, blobs, strict=True)), deaths >= SUSPICIOUS))
-        table = _edited(rows, {row["key"]: row for row in found})
-        self.tally.end.remote("edit", keys[0])
-        errors = table.num_rows - table["error"].null_count
-        self.tally.add.remote(len(keys), errors, 0)
-        return table
-
-    def _found(self, items: Sequence[Item], alone: bool) -> Iterator[Row]:
-        if not alone:
-            work = single_threaded(self.edit)
-            for item in items:
-                with deadline():
-                    row = work(item)
-                yield row
-            return
-        make: Callable[[], Callable[[Item], Row]] = partial(single_threaded, self.edit)
-        for (place, _), result in zip(items, each_alone(make, items), strict=True):
-            yield crashed(place["key"], Stage.EDIT, result) if isinstance(result, Died) else result
-
-
-def single_threaded(edit: EditImage) -> Callable[[Item], Row]:
-    """An edit with its key, on one thread: more workers use more cores."""
-
-    def work(item: Item) -> Row:
-        place, blob = item
-        numba.set_num_threads(1)
-        with threadpool_limits(1):
-            return {"key": place["key"], **edit(place, blob)}
-
-    return work
-
-
-def _edited(places: Iterable[Row], found: dict[str, Row]) -> pa.Table:
-    rows = [place | found.get(place["key"], {}) for place in places]
-    kept = [{name: row.get(name) for name in EDITED.names} for row in rows]
-    return pa.Table.from_pylist(kept, schema=EDITED)
+        found = self.revisit(rows)
+        kept = [row | found.get(row["key"], {}) for row in rows]
+        return pa.Table.from_pylist(
+            [{name: row.get(name) for name in EDITED.names} for row in kept], schema=EDITED
+        )

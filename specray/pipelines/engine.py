@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from specray.backbones import Backbone
+from specray.backbones import Backbone, CropEncoder
 from specray.errors import ErrorCode, ImageError, Stage, unforeseen
 from specray.pipelines.config import SegmentConfig
+from specray.pipelines.crops import describe_crops
 from specray.pipelines.masking import Masking, Spectra
 from specray.pipelines.preparing import Prepared
 from specray.spectral import decompose, resize_features
@@ -42,6 +43,8 @@ class Engine:
     masks
         Whether to make the masks as well; without, rows have ``vectors`` and
         ``features`` instead of ``segments``.
+    crops
+        Describes the segments by their crops; None where they are not described so.
 
     Attributes
     ----------
@@ -56,6 +59,7 @@ class Engine:
         device: str,
         fallback: Callable[[], Engine] | None = None,
         masks: bool = True,
+        crops: CropEncoder | None = None,
     ) -> None:
         self._masking = (
             Masking(config, config.spectral.cell(backbone.patch_size)) if masks else None
@@ -64,6 +68,7 @@ class Engine:
         self._backbone = backbone
         self._device = torch.device(device)
         self._fallback = fallback
+        self._crops = crops
         self._spare: Engine | None = None
         self.fallbacks = 0
 
@@ -148,7 +153,7 @@ class Engine:
         if self._masking is None:
             masks = _handed_over(spectra)
         else:
-            masks = [{"segments": segments} for segments in self._masking(batch, spectra)]
+            masks = self._masks(self._masking, batch, spectra)
         fallback = pairs.dense_fallback.tolist()
         kept = "eigenvectors" in self._config.keep
         scaled = _unit_range(vectors).half().flatten(1).numpy() if kept else None
@@ -165,11 +170,24 @@ class Engine:
             for i, image in enumerate(batch)
         ]
 
+    def _masks(self, masking: Masking, batch: list[Prepared], spectra: Spectra) -> list[Row]:
+        made = masking(batch, spectra)
+        if self._crops is not None:
+            made = [
+                describe_crops(image, segments, self._crops)
+                for image, segments in zip(batch, made, strict=True)
+            ]
+        rows: list[Row] = [{"segments": segments} for segments in made]
+        if "features" in self._config.keep:
+            for row, features in zip(rows, spectra.of_cells, strict=True):
+                row["features"] = features.flatten().numpy()
+        return rows
+
     def _of_cells(
         self, features: Tensor, grid: tuple[int, int], cells: tuple[int, int]
     ) -> Tensor | None:
         """Features for the masks, if any need them: in half precision wherever they are made."""
-        if "instances" not in self._config.methods:
+        if not self._config.needs_features:
             return None
         if cells != grid:
             features = resize_features(features, grid, cells)

@@ -1,10 +1,10 @@
-"""What there is to export: the last finished state of a segment run, and how it is shared out."""
+"""What there is to export: the last finished state of a run, and how it is shared out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +20,13 @@ from specray.tables.run import NAME as RUN
 from specray.tables.run import read_run
 from specray.tables.shards import Shard, plan_shards
 
+_JOBS: Final = ("segment", "label")
+"""Whose tables have masks."""
+
 
 @dataclass(frozen=True)
 class FinishedState:
-    """What a segment run has left behind, whole."""
+    """What a segment run, or a label run, has left behind, whole."""
 
     store: Store
     run: dict[str, Any]
@@ -31,6 +34,11 @@ class FinishedState:
     shards: list[Shard]
     counts: list[ShardCounts]
     """Of each shard."""
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the masks are those of classes."""
+        return bool(self.run["job"] == "label")
 
     @property
     def images(self) -> int:
@@ -88,7 +96,7 @@ def shard_gone(store: Store, name: str) -> UserError:
 
 
 def read_finished_state(store: Store) -> FinishedState:
-    """Read the last finished state of a segment run.
+    """Read the last finished state of a segment run, or of a label run.
 
     Raises
     ------
@@ -98,12 +106,13 @@ def read_finished_state(store: Store) -> FinishedState:
     run = read_run(store)
     if run is None:
         raise UserError(f"{store.uri} holds no {RUN}; run specray segment first")
-    if run["job"] != "segment":
-        raise UserError(f"{store.uri} was written by specray {run['job']}, not specray segment")
+    job = run["job"]
+    if job not in _JOBS:
+        raise UserError(f"{store.uri} was written by specray {job}, not specray segment or label")
     manifest = finished_manifest(run)
     if manifest is None:
         raise UserError(
-            f"the run on {store.uri} has not finished; run the same specray segment command "
+            f"the run on {store.uri} has not finished; run the same specray {job} command "
             "again, which does what is missing"
         )
     shards = plan_shards(store, manifest, run["fingerprint"])
@@ -111,7 +120,7 @@ def read_finished_state(store: Store) -> FinishedState:
     missing = len(shards) - len(committed)
     if missing:
         raise UserError(
-            f"{missing} shards of {store.uri} are missing or torn; run the same specray segment "
+            f"{missing} shards of {store.uri} are missing or torn; run the same specray {job} "
             "command again, which does them anew"
         )
     return FinishedState(store, run, manifest, shards, [committed[s.name] for s in shards])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Final, get_args
 
 from specray.errors import UserError
 from specray.pipelines.export_plan import FinishedState
 from specray.sources import Store
+from specray.tables.classes import LabelClass
 from specray.tables.counts import ShardCounts
-from specray.tables.exports import OWNED, FormatName
+from specray.tables.exports import OWNED, FormatName, class_category
 from specray.tables.objects import if_there
 
 NAME: Final = "export.json"
@@ -21,23 +24,28 @@ def claim(
     state: FinishedState,
     format_name: FormatName,
     method: str | None,
+    classes: Sequence[LabelClass],
     *,
     overwrite: bool,
 ) -> dict[str, Any]:
     """Publish the record of an export that begins; returns it.
 
     The same masks in the same format continue an export that is there: they make the same files.
+    Of a label run the record has the classes, by their id and by the label that formats know them
+    by.
 
     Raises
     ------
     UserError
         The output holds another export, whose files would stay among those of this one.
     """
+    table = [dataclasses.asdict(found) | {"label": class_category(found).id} for found in classes]
     record = {
         "job": "export",
         "format": format_name,
         "method": method,
-        "fingerprint": _fingerprint(state, format_name, method),
+        **({"classes": table} if table else {}),
+        "fingerprint": _fingerprint(state, format_name, method, table),
         "status": "running",
     }
     earlier = _read(output)
@@ -58,11 +66,15 @@ def finish(output: Store, record: dict[str, Any], result: dict[str, Any]) -> Non
     _write(output, record | {"status": "finished", "result": result})
 
 
-def _fingerprint(state: FinishedState, format_name: str, method: str | None) -> str:
+def _fingerprint(
+    state: FinishedState, format_name: str, method: str | None, classes: list[dict[str, Any]]
+) -> str:
     """A digest of everything that decides the files, but for photographs that come and go."""
     # the counts, because a --retry of error rows keeps the names of the shards
     total = sum(state.counts, ShardCounts())
     masks = [state.run["fingerprint"], state.manifest, total.segments, dict(total.codes)]
+    if classes:
+        masks.append(classes)
     text = json.dumps([format_name, method, *masks], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

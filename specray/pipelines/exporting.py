@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from specray.pipelines.export_plan import shard_gone
 from specray.sources import Store
+from specray.tables.classes import LabelClass
 from specray.tables.commit import read_shard
 from specray.tables.exports import (
     RECEIPT,
@@ -30,11 +31,12 @@ from specray.tables.exports import (
     count_segments,
 )
 from specray.tables.objects import if_there
+from specray.tables.schema import MASKS
 
 _WRITERS: Final = 8
 """Files of a part that are written at a time: they wait for the store or the disk."""
 
-_COLUMNS: Final = ("key", "etag", "width", "height", "segments", "error")
+_COLUMNS: Final = ("key", "etag", "width", "height", *MASKS, "error")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class ExportPart:
     output: Store
     format: Format
     methods: frozenset[str]
+    classes: tuple[LabelClass, ...] = ()
+    """Of a label run."""
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Export the part that a row of `part_rows` describes; see `Made`."""
@@ -102,7 +106,7 @@ class ExportPart:
 
     def _made(self, row: dict[str, Any]) -> Made:
         slices = [Slice(**of_shard) for of_shard in json.loads(row["slices"])]
-        images = _Images(self._rows(slices), self.methods)
+        images = _Images(self._rows(slices), self.methods, self.classes)
         entries: dict[str, list[bytes]] = {name: [] for name in self._separators}
         files = 0
         with ThreadPoolExecutor(_WRITERS) as pool:
@@ -148,16 +152,22 @@ class _Images:
     """The images of a part, one at a time; those with errors are set aside, and all are counted."""
 
     def __init__(
-        self, tables: Iterator[tuple[pa.Table, int, int]], methods: frozenset[str]
+        self,
+        tables: Iterator[tuple[pa.Table, int, int]],
+        methods: frozenset[str],
+        classes: tuple[LabelClass, ...],
     ) -> None:
         self._tables = tables
         self._methods = methods
+        self._classes = classes
         self._images = self._masks = 0
         self.skipped: list[Skipped] = []
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
+        wanted = self._methods
         for rows, first_image, first_segment in self._tables:
-            for image in annotated_images(rows, self._methods, first_image, first_segment):
+            numbers = (first_image, first_segment)
+            for image in annotated_images(rows, wanted, *numbers, self._classes):
                 self._images += 1
                 if isinstance(image, Skipped):
                     self.skip(image)

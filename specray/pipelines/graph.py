@@ -109,8 +109,9 @@ class StreamingPass:
             batch_format="pyarrow",
             num_cpus=DECODE_CPUS,
         )
-        on_cpu = plan.device == "cpu"
-        factory = EngineFactory(self.config, self.weights_sha256, plan.device, masks=on_cpu)
+        # crops of the masks go through the backbone
+        together = plan.device == "cpu" or self.config.describe == "crop"
+        factory = EngineFactory(self.config, self.weights_sha256, plan.device, masks=together)
         segmented = decoded.map_batches(
             Segment,
             fn_constructor_args=(factory, tally),
@@ -120,7 +121,7 @@ class StreamingPass:
             num_cpus=1,
             num_gpus=int(plan.device == "cuda"),
         )
-        if not on_cpu:
+        if not together:
             cell = self.config.spectral.cell(self.patch_size)
             segmented = segmented.map_batches(
                 MakeMasks(Masking(self.config, cell), tally),

@@ -11,9 +11,11 @@ from specray.masks import (
     ImageGeometry,
     Refiner,
     Segment,
+    described,
     instance_segments,
     object_segments,
     region_segments,
+    superpixel_segments,
 )
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.preparing import Prepared
@@ -32,7 +34,13 @@ class Spectra:
     vectors: Tensor
     """(B, K, N) eigenvectors, ``N == h * w``."""
     features: Tensor | None
-    """(B, N, C) float16 features of the cells; None where no method asks for them."""
+    """(B, N, C) float16 features of the cells; None where nothing asks for them."""
+
+    @property
+    def of_cells(self) -> Tensor:
+        """The features, by somebody for whom they are there."""
+        assert self.features is not None  # `SegmentConfig.needs_features`
+        return self.features
 
 
 @dataclass(frozen=True)
@@ -71,12 +79,21 @@ class Masking:
             elif method == "regions":
                 values, regions = spectra.values, config.regions
                 new = region_segments(vectors, values, grid, geometries, regions, seeds, refiners)
-            else:
-                features, instances = spectra.features, config.instances
-                assert features is not None  # the engine keeps them for this method
+            elif method == "instances":
+                features, instances = spectra.of_cells, config.instances
                 new = instance_segments(features, grid, geometries, instances, seeds, refiners)
+            else:
+                features, superpixels = spectra.of_cells, config.superpixels
+                new = superpixel_segments(features, grid, geometries, superpixels)
             for have, more in zip(found, new, strict=True):
                 have.extend(more)
+        if config.describe == "mean":
+            found = [
+                described(segments, features, geometry)
+                for segments, features, geometry in zip(
+                    found, spectra.of_cells, geometries, strict=True
+                )
+            ]
         return [[segment_row(segment) for segment in segments] for segments in found]
 
     def _refiner(self, image: Prepared) -> Refiner | None:

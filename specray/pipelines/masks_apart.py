@@ -51,10 +51,13 @@ class MakeMasks:
 def masked_block(spectra: pa.Table, masking: Masking, *, alone: bool = False) -> pa.Table:
     """The rows of a block of `SPECTRA`; `alone`: each image in a process that it may end."""
     images = {i: image for i, image in images_of(spectra) if spectra["vectors"][i].is_valid}
-    rows = spectra.select(SEGMENTED.names).to_pylist()
+    # features never become Python's numbers, of which they are too many
+    rows = spectra.select([name for name in SEGMENTED.names if name != "features"]).to_pylist()
     items = [(image, _spectrum(spectra, i)) for i, image in images.items()]
     for i, made in zip(images, _made(masking, items, alone), strict=True):
         rows[i] |= made
+        if "features" in masking.config.keep and rows[i]["error"] is None:
+            rows[i]["features"] = spectra["features"][i].values.to_numpy()
     return pa.Table.from_pylist(rows, schema=SEGMENTED)
 
 
@@ -116,6 +119,9 @@ def _make(masking: Masking, item: Spectrum) -> Row:
 
 
 _NOTHING: Final[Row] = dict.fromkeys(
-    ("grid_h", "grid_w", "eigenvalues", "eigenvectors", "dense_fallback", "segments")
+    (
+        *("grid_h", "grid_w", "eigenvalues", "eigenvectors", "features"),
+        *("dense_fallback", "segments"),
+    )
 )
 """What an error row of this stage has of a spectrum."""

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from types import MappingProxyType
 from typing import Any, Final
 
 import pyarrow as pa
@@ -98,21 +97,15 @@ class Output:
         """Those of the shards that are there, by name."""
         return self._committed
 
-    def missing(
-        self,
-        retry: Sequence[ErrorCode],
-        outdated: Mapping[str, frozenset[str]] = MappingProxyType({}),
-    ) -> list[Shard]:
+    def missing(self, retry: Sequence[ErrorCode]) -> list[Shard]:
         """What there is to do: shards that are not committed, and rows to do again.
 
         Parameters
         ----------
         retry
             Error rows of these codes are done again.
-        outdated
-            Per shard, keys of further rows of it.
         """
-        again = dict(outdated)
+        again = self._outdated()
         for name, keys in self._rows_again(retry).items():
             again[name] = again.get(name, frozenset()) | keys
         return [
@@ -149,6 +142,10 @@ class Output:
         drop(self._store, there - {shard.name for shard in self.shards})
         drop(self._store, list_parts(self._store) - set(self._record["manifest"]))
         self._store.remove_temporaries()
+
+    def _outdated(self) -> dict[str, frozenset[str]]:
+        """Per committed shard, keys of rows that are to be done again whatever they are."""
+        return {}
 
     def _rows_again(self, retry: Sequence[ErrorCode]) -> dict[str, frozenset[str]]:
         """Per committed shard, the keys of its error rows of these codes."""

@@ -92,8 +92,12 @@ def _decisive(config: SegmentConfig, source: Store, weights: Weights) -> dict[st
     tree = dataclasses.asdict(config) | {"input": source.uri}  # however it was typed
     for name in ("output", "run"):
         del tree[name]
-    if "instances" not in config.methods:
-        del tree["instances"]  # unknown to older outputs, which can be continued
+    # unknown to older outputs, which can be continued
+    for name in ("instances", "superpixels"):
+        if name not in config.methods:
+            del tree[name]
+    if config.describe == "none":
+        del tree["describe"]
     for name in ("keys", "suffixes", "limit"):  # which images is the manifest's affair
         del tree["images"][name]
     tree["features"]["weights"] = weights.sha256

@@ -8,31 +8,41 @@ from dataclasses import dataclass
 from typing import Any
 
 from specray.checks import at_least
-from specray.sources import open_store
-from specray.tables.report import build_report, read_segment_run
+from specray.errors import UserError
+from specray.sources import Store, open_store
+from specray.tables.report import (
+    LabelReportSummary,
+    ReportSummary,
+    build_label_report,
+    build_report,
+    read_reported_run,
+)
+from specray.tables.run import read_run
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Write report/index.html into the output of a segment run.
+    """Write report/index.html into the output of a segment or label run.
 
-    A static page without scripts: key figures, a sample of images with their masks,
-    distributions, the most doubtful images, errors, and how the run was made. One pass over the
-    Parquet; the size of the report does not grow with the number of images.
+    A static page without scripts. Of a segment run: key figures, a sample of images with their
+    masks, distributions, the most doubtful images, errors, and how the run was made. Of a label
+    run: a card for each class with regions of it, how the number of classes was chosen, which are
+    together, how they merge, and label maps. One pass over the Parquet; the size of the report
+    does not grow with the number of images.
 
     Try: specray report --output out/
 
     Parameters
     ----------
     output
-        Where the segment job wrote: a folder or URI.
+        Where the segment or label job wrote: a folder or URI.
     edits
-        Where an edit job of this run wrote: its cut-outs are shown as well.
+        Where an edit job of this segment run wrote: its cut-outs are shown as well.
     input
         Where the photographs are now; absent = where the run read them.
     samples
-        Images in the gallery, drawn by a hash of their keys, with up to ten that have several
-        instances; about 0.1 MB each.
+        Images in the gallery, drawn by a hash of their keys, of a segment run with up to ten that
+        have several instances; about 0.1 MB each.
     endpoint
         URL of an S3-compatible store for s3:// URIs; absent = the one of the run. Credentials come
         from the environment.
@@ -59,14 +69,34 @@ def run_report(config: ReportConfig) -> dict[str, Any]:
     Raises
     ------
     UserError
-        The output holds no run, the edits are not of this run, or a store does not answer.
+        The output holds no such run, the edits are not of this run, or a store does not answer.
     """
     start = time.monotonic()
     output = open_store(config.output, config.endpoint)
-    made = read_segment_run(output)["configuration"]
+    run = read_reported_run(output, "segment", "label")
+    report = _report_labels if run["job"] == "label" else _report_segments
+    summary = report(config, output, run)
+    seconds = round(time.monotonic() - start, 3)
+    return {"job": "report", **dataclasses.asdict(summary), "seconds": seconds}
+
+
+def _report_segments(config: ReportConfig, output: Store, run: dict[str, Any]) -> ReportSummary:
+    made = run["configuration"]
     endpoint = config.endpoint or made["run"]["endpoint"]
     source = open_store(config.input or made["input"], endpoint)
     edits = None if config.edits is None else open_store(config.edits, endpoint)
-    summary = build_report(output, source, samples=config.samples, edits=edits)
-    seconds = round(time.monotonic() - start, 3)
-    return {"job": "report", **dataclasses.asdict(summary), "seconds": seconds}
+    return build_report(output, source, samples=config.samples, edits=edits)
+
+
+def _report_labels(config: ReportConfig, output: Store, run: dict[str, Any]) -> LabelReportSummary:
+    if config.edits is not None:
+        raise UserError("--edits belongs to a segment run; a label run has no cut-outs")
+    made = run["configuration"]
+    endpoint = config.endpoint or made["endpoint"]
+    segmented = read_run(open_store(run["segments"], endpoint))
+    place = config.input or made["images"]
+    if segmented is not None:
+        endpoint = endpoint or segmented["configuration"]["run"]["endpoint"]
+        place = place or segmented["configuration"]["input"]
+    source = None if place is None else open_store(place, endpoint)
+    return build_label_report(output, source, samples=config.samples, segmented=segmented)

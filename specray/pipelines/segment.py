@@ -18,6 +18,7 @@ from specray.pipelines.record import new_record
 from specray.pipelines.weights import Weights, load_weights
 from specray.sources import Entry, Store, list_images, list_keys, open_store, write_manifest
 from specray.tables.counts import ShardCounts
+from specray.tables.run import read_run
 from specray.tables.shards import Shard
 
 
@@ -55,6 +56,7 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
         # Weights that do not fit are refused before anything is written. Where a run of the same
         # settings has finished they are known to fit, and may not be needed at all.
         patch_size = _build(config, weights).patch_size
+    record["cell"] = _cell(config, patch_size, store)
     record["manifest"] = write_manifest(entries, store, config.run.shard_size)
     output = Output(store, record)
     missing = _begin(config, output)
@@ -82,6 +84,14 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
     }
     output.finish(result)
     return result
+
+
+def _cell(config: SegmentConfig, patch_size: int | None, output: Store) -> int | None:
+    """Side in pixels of a cell of the grid; None where an older run has not said."""
+    if patch_size is not None:
+        return config.spectral.cell(patch_size)
+    cell: int | None = (read_run(output) or {}).get("cell")
+    return cell
 
 
 def _begin(config: SegmentConfig, output: Output) -> list[Shard]:

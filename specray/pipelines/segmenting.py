@@ -13,7 +13,7 @@ import pyarrow as pa
 import ray
 import torch
 
-from specray.backbones import build_backbone
+from specray.backbones import build_backbone, build_class_token
 from specray.errors import Stage, UserError
 from specray.pipelines.blocks import PIXELS, SEGMENTED, SPECTRA, images_of
 from specray.pipelines.config import SegmentConfig
@@ -47,9 +47,14 @@ class EngineFactory:
         weights = load_weights(self.config.features, self.config.run.endpoint)
         if weights.sha256 != self.weights_sha256:
             raise UserError(f"{weights.source} changed since the run began; start it again")
-        backbone = build_backbone(self.config.features, weights.data, weights.source, self.device)
+        features = self.config.features
+        backbone = build_backbone(features, weights.data, weights.source, self.device)
+        crops = None
+        if self.config.describe == "crop":
+            assert weights.data is not None  # the configuration refuses the descriptor
+            crops = build_class_token(features, weights.data, weights.source, self.device)
         spare = None if self.device == "cpu" else dataclasses.replace(self, device="cpu")
-        return Engine(self.config, backbone, self.device, spare, self.masks)
+        return Engine(self.config, backbone, self.device, spare, self.masks, crops)
 
 
 class Segment:

@@ -32,7 +32,7 @@ class _Tally:
         """Report that work on a batch begins; returns how often it was begun and not ended."""
         before = self._begun[stage, key]
         self._begun[stage, key] += 1
-        if stage in ("segment", "edit"):  # where each image is begun once if all goes well
+        if stage in ("segment", "edit", "label"):  # where each image is begun once if all goes well
             self._started += images
         return before
 

@@ -85,6 +85,15 @@ def committed_shards(store: Store, shards: Iterable[Shard]) -> dict[str, ShardCo
 def read_shard(store: Store, name: str, columns: Iterable[str] | None = None) -> pa.Table | None:
     """Rows of a committed shard; None if it is not there, torn, or no shard of this name.
 
+    Parameters
+    ----------
+    store
+        The output.
+    name
+        Of the shard.
+    columns
+        All if None; of a nested one also parts, such as `specray.tables.schema.MASKS`.
+
     Raises
     ------
     UserError
@@ -100,12 +109,20 @@ def read_shard(store: Store, name: str, columns: Iterable[str] | None = None) ->
     pages = len(data) - _footer_bytes(data)
     if footer.pages_sha256 != hashlib.sha256(data[:pages]).hexdigest():
         raise UserError(
-            f"{name} in {store.uri} is damaged; delete it and run the same specray segment command"
+            f"{name} in {store.uri} is damaged; delete it and run the command that made it"
             " again, which does it anew"
         )
-    rows = pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
+    file = pq.ParquetFile(io.BytesIO(data))
+    rows = file.read() if columns is None else _columns(file, list(columns))
     ours = {name: value for name, value in rows.schema.metadata.items() if name not in _FOOTER}
     return rows.replace_schema_metadata(ours)
+
+
+def _columns(file: pq.ParquetFile, names: list[str]) -> pa.Table:
+    unknown = {name.partition(".")[0] for name in names} - set(file.schema_arrow.names)
+    if unknown:  # Parquet passes over them
+        raise KeyError(f"the table has no columns {sorted(unknown)}")
+    return file.read(columns=names)
 
 
 def keys_with(rows: pa.Table, codes: Iterable[str]) -> frozenset[str]:

@@ -26,9 +26,11 @@ class ShardCounts:
     """Of the file."""
     matting_fallbacks: int = 0
     inherited: int = 0
-    """Error rows of an edit that are those of its segment table."""
+    """Error rows that are those of the segment table, where the rows are made of one."""
     file_bytes: int = 0
     """Of the pictures of an edit."""
+    points: Mapping[str, int] = field(default_factory=dict)
+    """What has a feature: segments by method, and single patches as ``patch``."""
 
     @property
     def errors(self) -> int:
@@ -45,6 +47,7 @@ class ShardCounts:
             self.matting_fallbacks + other.matting_fallbacks,
             self.inherited + other.inherited,
             self.file_bytes + other.file_bytes,
+            dict(Counter(self.points) + Counter(other.points)),
         )
 
     def to_json(self) -> str:
@@ -58,24 +61,39 @@ class ShardCounts:
 
 
 def count_rows(rows: pa.Table) -> ShardCounts:
-    """Counts of a table of segments or of edits; its file has no size yet."""
+    """Counts of a table of any schema; its file has no size yet."""
+    names = rows.column_names
     codes = pc.value_counts(pc.struct_field(rows["error"], "code").drop_null()).to_pylist()
     counts = ShardCounts(
         images=rows.num_rows, codes={entry["values"]: entry["counts"] for entry in codes}
     )
-    if "segments" in rows.column_names:
+    if "segments" in names:
+        counts = replace(counts, segments=_sum(pc.list_value_length(rows["segments"])))
+    if "dense_fallback" in names:  # a segment table
         return replace(
-            counts,
-            dense_fallbacks=_sum(rows["dense_fallback"]),
-            segments=_sum(pc.list_value_length(rows["segments"])),
+            counts, dense_fallbacks=_sum(rows["dense_fallback"]), points=_count_points(rows)
         )
     stages = pc.struct_field(rows["error"], "stage")
-    return replace(
-        counts,
-        matting_fallbacks=_sum(rows["matting_fallback"]),
-        inherited=_sum(pc.not_equal(stages, str(Stage.EDIT))),
-        file_bytes=_sum(rows["file_size"]),
-    )
+    own = pa.array([str(Stage.EDIT), str(Stage.LABEL)])
+    inherited = pc.and_(pc.is_valid(stages), pc.invert(pc.is_in(stages, own)))
+    counts = replace(counts, inherited=_sum(inherited))
+    if "file_size" in names:
+        counts = replace(
+            counts,
+            matting_fallbacks=_sum(rows["matting_fallback"]),
+            file_bytes=_sum(rows["file_size"]),
+        )
+    return counts
+
+
+def _count_points(rows: pa.Table) -> dict[str, int]:
+    segments = pc.list_flatten(rows["segments"])
+    described = pc.is_valid(pc.struct_field(segments, "feature"))
+    methods = pc.value_counts(pc.struct_field(segments, "method").filter(described)).to_pylist()
+    points = {entry["values"]: entry["counts"] for entry in methods}
+    kept = rows.filter(pc.is_valid(rows["features"]))
+    patches = _sum(pc.multiply(kept["grid_h"], kept["grid_w"]))
+    return points | ({"patch": patches} if patches else {})
 
 
 def _sum(values: pa.ChunkedArray) -> int:

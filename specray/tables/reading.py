@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -13,10 +13,13 @@ from specray.errors import UserError
 from specray.sources import Store, open_store
 from specray.tables.commit import read_shard
 from specray.tables.run import read_run
-from specray.tables.schema import EDITS, SEGMENTS
+from specray.tables.schema import EDITS, LABELS, SEGMENTS
 from specray.tables.shards import plan_shards
 
 logger = logging.getLogger(__name__)
+
+_SCHEMAS: Final = {"segment": SEGMENTS, "edit": EDITS, "label": LABELS}
+"""Of the tables of the jobs."""
 
 
 class StateChanged(UserError):
@@ -41,7 +44,7 @@ def read(
 
 def _read(store: Store, names: list[str] | None) -> pa.Table:
     run = _run_of(store)
-    schema = EDITS if run.get("job") == "edit" else SEGMENTS
+    schema = _SCHEMAS[run.get("job", "segment")]
     fields = schema.names if names is None else names
     empty = pa.schema([schema.field(name) for name in fields], schema.metadata).empty_table()
     return pa.concat_tables([empty, *_rows_of(store, run, names)])
@@ -58,9 +61,9 @@ def scan(
     Parameters
     ----------
     uri
-        The ``--output`` of a segment or edit job: a folder or URI.
+        The ``--output`` of a segment, label or edit job: a folder or URI.
     columns
-        Of `specray.tables.schema.SEGMENTS` or ``EDITS``; None takes all.
+        Of `specray.tables.schema.SEGMENTS`, ``LABELS`` or ``EDITS``; None takes all.
     endpoint
         URL of an S3-compatible store.
 
@@ -109,8 +112,8 @@ def _rows_of(
         raise
     if absent and finished:
         logger.warning(
-            "%s: %d shards are missing or torn; run the same specray segment command again, which "
-            "does them anew",
+            "%s: %d shards are missing or torn; run the command that made them again, which does "
+            "them anew",
             store.uri,
             absent,
         )

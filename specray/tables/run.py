@@ -16,7 +16,7 @@ NAME: Final = "run.json"
 
 _RECORDED = (
     *("specray", "torch", "timm", "ray", "numpy", "scipy", "pyarrow", "pillow"),
-    *("numba", "pymatting"),
+    *("numba", "pymatting", "faiss-cpu", "scikit-learn"),
 )
 
 

@@ -13,18 +13,26 @@ RLE = pa.struct([("size", pa.list_(pa.int32(), 2)), ("counts", pa.binary())])
 
 SEGMENT = pa.struct(
     [
-        # object | region | instance | primap
+        # object | region | instance | superpixel | primap; of a label table: class
         pa.field("method", pa.string(), nullable=False),
-        # rank within the method: 0 is the object, or the background region
+        # rank within the method: 0 is the object, or the background region; the id of a class
         pa.field("index", pa.int32(), nullable=False),
         pa.field("score", pa.float32(), nullable=False),  # in [0, 1], higher is surer
         # [x, y, width, height] in pixels of the original image
         pa.field("bbox", pa.list_(pa.float32(), 4), nullable=False),
         pa.field("area", pa.int64(), nullable=False),  # pixels of the mask
         pa.field("rle", RLE, nullable=False),
+        # (D,) what the image's features are under the mask, or those of its crop
         pa.field("feature", pa.list_(pa.float16())),
     ]
 )
+
+MASKS: Final = tuple(
+    f"segments.list.element.{SEGMENT.field(i).name}"
+    for i in range(SEGMENT.num_fields)
+    if SEGMENT.field(i).name != "feature"
+)
+"""To read ``segments`` without their features, which are most of the bytes."""
 
 ERROR = pa.struct(
     [
@@ -50,9 +58,41 @@ SEGMENTS: Final = pa.schema(
         pa.field("eigenvalues", pa.list_(pa.float32())),  # ascending, normalised Laplacian
         # kept on demand: K x grid_h x grid_w values, row-major, eigenvector 0 first
         pa.field("eigenvectors", pa.list_(pa.float16())),
+        # kept on demand: grid_h x grid_w x C values, row-major, the largest magnitude 1
+        pa.field("features", pa.list_(pa.float16())),
         # true where the iterative solver did not converge and dense eigh took over
         pa.field("dense_fallback", pa.bool_()),
         pa.field("segments", pa.list_(SEGMENT)),
+        pa.field("error", ERROR),
+    ],
+    metadata={"schema_version": SCHEMA_VERSION},
+)
+
+POINT = pa.struct(
+    [
+        # of the segment of the segment table, as is the box
+        pa.field("index", pa.int32(), nullable=False),
+        pa.field("class", pa.int32(), nullable=False),
+        # in [0, 1]: 1 - distance to its class / distance to the next one
+        pa.field("confidence", pa.float32(), nullable=False),
+        pa.field("bbox", pa.list_(pa.float32(), 4), nullable=False),
+    ]
+)
+"""A segment that was labelled."""
+
+LABELS: Final = pa.schema(
+    [
+        # of the segment table, as are the next four
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("size", pa.int64()),
+        pa.field("etag", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        # the semantic map: a segment of method `class` for every class that the image has
+        pa.field("segments", pa.list_(SEGMENT)),
+        # null where single patches were labelled
+        pa.field("points", pa.list_(POINT)),
+        # of stage `label`, or the one of the segment table
         pa.field("error", ERROR),
     ],
     metadata={"schema_version": SCHEMA_VERSION},

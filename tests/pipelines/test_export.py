@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import boto3
 import duckdb
@@ -20,10 +20,11 @@ from pycocotools.coco import COCO
 
 from specray.cli import main
 from specray.errors import ErrorCode, UserError
-from specray.pipelines.export import ExportConfig, run_export
+from specray.pipelines.config import Method
+from specray.pipelines.export import IN_ROWS, ExportConfig, run_export
 from specray.sources import LocalStore, Store, open_store
 from specray.tables import read
-from specray.tables.exports import OWNED
+from specray.tables.exports import CATEGORIES, OWNED
 from specray.tables.rows import Row
 from specray.tables.run import write_run
 from specray.tables.shards import plan_shards
@@ -108,6 +109,11 @@ def test_instances_are_exported_and_images_without_any_are_not_skipped(
     config = configuration(tmp_path / "out", tmp_path / name, name, method="instances")
     result = run_export(config)
     assert (result["images"], result["masks"], result["skipped"]) == (4, 6, 0)
+
+
+def test_whatever_segment_finds_can_be_exported() -> None:
+    assert IN_ROWS.keys() == set(get_args(Method))
+    assert set(IN_ROWS.values()) == CATEGORIES.keys()
 
 
 @pytest.mark.parametrize("name", FORMATS)

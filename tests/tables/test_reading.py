@@ -150,7 +150,7 @@ def test_shards_missing_from_a_finished_run_are_warned_about_with_the_remedy(
     output.delete(first.name)
     Path(output.root, last.name).write_bytes(b"torn")
     assert keys(output.uri) == [row["key"] for row in rows[first.rows : 20 - last.rows]]
-    assert "2 shards are missing or torn; run the same specray segment command" in caplog.text
+    assert "2 shards are missing or torn; run the command that made them" in caplog.text
 
 
 def test_a_shard_with_another_number_of_rows_than_listed_is_never_read(

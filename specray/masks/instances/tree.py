@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specray.masks.instances.border import ends
-from specray.masks.instances.ward import leaf_order, ward_merges
+from specray.masks.ward import leaf_order, ward_merges
 
 MERGES: Final = 100
 """Last merges of the tree whose segments are candidates: earlier ones are mere texture."""

@@ -4,22 +4,34 @@ A format is a pure function of annotated images (`Format`); `specray.pipelines.e
 """
 
 from specray.tables.exports.annotations import (
-    CATEGORIES,
     AnnotatedImage,
     Annotation,
-    Category,
     Skipped,
     annotated_images,
     count_segments,
 )
+from specray.tables.exports.categories import (
+    CATEGORIES,
+    CLASS,
+    Category,
+    class_category,
+    segment_category,
+)
 from specray.tables.exports.documents import assemble
-from specray.tables.exports.formats import HOLDS_ALL_METHODS, NAMED, FormatName, build_format
+from specray.tables.exports.formats import (
+    HOLDS_ALL_METHODS,
+    NAMED,
+    FormatName,
+    build_format,
+    check_labels,
+)
 from specray.tables.exports.names import Names, StemCounter
 from specray.tables.exports.output import OWNED, RECEIPT, SKIPPED, File, Format, Piece, Place
 from specray.tables.exports.parts import Slice, plan_parts
 
 __all__ = [
     "CATEGORIES",
+    "CLASS",
     "HOLDS_ALL_METHODS",
     "NAMED",
     "OWNED",
@@ -40,6 +52,9 @@ __all__ = [
     "annotated_images",
     "assemble",
     "build_format",
+    "check_labels",
+    "class_category",
     "count_segments",
     "plan_parts",
+    "segment_category",
 ]

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pycocotools import mask as coco_mask
 
 from specray.masks.rle import RLE
+from specray.tables.classes import LabelClass
+from specray.tables.exports.categories import (
+    CLASS,
+    Category,
+    class_categories,
+    segment_category,
+)
 from specray.tables.rows import Row
-
-
-@dataclass(frozen=True)
-class Category:
-    """What a format calls the kind of a segment."""
-
-    id: int
-    """From 1 up, as COCO counts."""
-    name: str
-    is_thing: bool = True
-    """False where there is at most one in an image: what COCO panoptic calls stuff."""
-
-
-OBJECT: Final = Category(1, "object")
-BACKGROUND: Final = Category(1, "background", is_thing=False)
-REGION: Final = Category(2, "region")
-INSTANCE: Final = Category(1, "instance")
-
-CATEGORIES: Final = {
-    "object": (OBJECT,),
-    "region": (BACKGROUND, REGION),
-    "instance": (INSTANCE,),
-}
-"""Of each method of the ``segments`` column. An index is a rank within its image and means nothing
-across images, except region 0, the background; so it makes no category."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +33,7 @@ class Annotation:
     """[x, y, width, height] as the method gave it; not tight if the method says so."""
     area: int
     rle: RLE
-
-    @property
-    def category(self) -> Category:
-        """Of `CATEGORIES`."""
-        is_background = (self.method, self.index) == ("region", 0)
-        return BACKGROUND if is_background else _FOREGROUND[self.method]
-
-
-_FOREGROUND: Final = {"object": OBJECT, "region": REGION, "instance": INSTANCE}
+    category: Category
 
 
 @dataclass(frozen=True)
@@ -88,19 +62,26 @@ class Skipped:
 
 
 def annotated_images(
-    rows: pa.Table, methods: frozenset[str], first_image: int, first_segment: int
+    rows: pa.Table,
+    methods: frozenset[str],
+    first_image: int,
+    first_segment: int,
+    classes: Iterable[LabelClass] = (),
 ) -> Iterator[AnnotatedImage | Skipped]:
     """The images of a shard, one by one.
 
     Parameters
     ----------
     rows
-        Consecutive rows of the segment schema.
+        Consecutive rows of the segment schema, or of the label schema.
     methods
         Of the ``segments`` column, to keep.
     first_image, first_segment
         The id of the first image, and of its first segment.
+    classes
+        Of a label run. Masks of ids that stand for one class are put together.
     """
+    of_class = class_categories(classes)
     segment_id = first_segment
     for image_id, row in enumerate(_by_row(rows), start=first_image):
         segments = row["segments"] or []
@@ -108,10 +89,12 @@ def annotated_images(
             yield Skipped(row["key"], row["error"]["code"], row["error"]["message"])
         else:
             found = [
-                _annotation(segment, segment_id + place)
+                _annotation(segment, segment_id + place, of_class)
                 for place, segment in enumerate(segments)
                 if segment["method"] in methods
             ]
+            if of_class:
+                found = _one_per_class(found)
             found.sort(key=lambda annotation: (annotation.method, annotation.index))
             yield AnnotatedImage(
                 image_id, row["key"], row["etag"], row["height"], row["width"], tuple(found)
@@ -129,13 +112,40 @@ def _by_row(rows: pa.Table) -> Iterator[Row]:
         yield from batch.to_pylist()
 
 
-def _annotation(segment: Row, annotation_id: int) -> Annotation:
+def _annotation(segment: Row, annotation_id: int, of_class: Mapping[int, Category]) -> Annotation:
+    method, index = segment["method"], segment["index"]
     return Annotation(
         id=annotation_id,
-        method=segment["method"],
-        index=segment["index"],
+        method=method,
+        index=index,
         score=segment["score"],
         bbox=tuple(segment["bbox"]),
         area=segment["area"],
         rle=segment["rle"],
+        category=of_class[index] if method == CLASS else segment_category(method, index),
+    )
+
+
+def _one_per_class(annotations: Iterable[Annotation]) -> list[Annotation]:
+    """The masks of each category as one, whose index is the class."""
+    by_category: dict[Category, list[Annotation]] = {}
+    for annotation in annotations:
+        by_category.setdefault(annotation.category, []).append(annotation)
+    return [_union(category.id - 1, parts) for category, parts in by_category.items()]
+
+
+def _union(index: int, parts: list[Annotation]) -> Annotation:
+    first, *others = parts
+    if not others:
+        return replace(first, index=index)
+    rle = coco_mask.merge([part.rle for part in parts])
+    areas = [part.area for part in parts]
+    weighted = sum(part.score * area for part, area in zip(parts, areas, strict=True))
+    return replace(
+        first,
+        index=index,
+        score=weighted / sum(areas),
+        bbox=tuple(coco_mask.toBbox(rle).tolist()),
+        area=int(coco_mask.area(rle)),
+        rle=rle,
     )

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from specray.tables.exports.annotations import AnnotatedImage, Annotation, Category
+from specray.tables.exports.annotations import AnnotatedImage, Annotation
+from specray.tables.exports.categories import Category
 from specray.tables.exports.output import Document, File, Piece, Place
 
 

@@ -16,7 +16,8 @@ from pycocotools import mask as coco_mask
 
 from specray.errors import ErrorCode, ImageError
 from specray.sources import Store
-from specray.tables.exports.annotations import AnnotatedImage, Annotation, Category, Skipped
+from specray.tables.exports.annotations import AnnotatedImage, Annotation, Skipped
+from specray.tables.exports.categories import Category
 from specray.tables.exports.flat import part_name
 from specray.tables.exports.index import too_many
 from specray.tables.exports.labels import label_map
@@ -60,7 +61,7 @@ _CARD: Final = """
 Found without labels by spectral methods; `image` is the photograph as it was found, `label_map` a
 PNG of the same upright size (0 = no segment, else `index` + 1; on overlaps the lower index).
 
-Each of `objects` has its `category`, its `index` (rank) within the image, `score`, tight `bbox`
+Each of `objects` has its `category`, its `index` %s, `score`, tight `bbox`
 [x, y, width, height], `area` in pixels and its mask:
 
 ```python
@@ -69,6 +70,9 @@ from pycocotools import mask
 mask.decode({"size": [row["height"], row["width"]], "counts": row["objects"][0]["rle_counts"]})
 ```
 """
+
+_OF_CLASSES: Final = "(the class; `category` counts without gaps)"
+_OF_SEGMENTS: Final = "(rank) within the image"
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class HuggingFace:
 
     categories: tuple[Category, ...]
     photographs: Store
+    of_classes: bool = False
+    """Whether the index of a segment is a class."""
 
     documents: ClassVar[tuple[Document, ...]] = ()
     part_images: ClassVar[int] = 1024
@@ -121,7 +127,8 @@ class HuggingFace:
                 }
             ],
         }
-        card = f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n{_CARD}"
+        text = _CARD % (_OF_CLASSES if self.of_classes else _OF_SEGMENTS)
+        card = f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n{text}"
         yield File("README.md", card.encode())
 
     def _schema(self) -> pa.Schema:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from specray.tables.exports.annotations import AnnotatedImage, Category, Skipped
+from specray.tables.exports.annotations import AnnotatedImage, Skipped
+from specray.tables.exports.categories import Category
 from specray.tables.exports.coco import coco_document, encode_json, image_piece, short_score
 from specray.tables.exports.labels import label_map
 from specray.tables.exports.names import Names

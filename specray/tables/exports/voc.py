@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy as np
 
-from specray.tables.exports.annotations import (
-    BACKGROUND,
-    AnnotatedImage,
-    Annotation,
-    Category,
-    Skipped,
-)
+from specray.tables.exports.annotations import AnnotatedImage, Annotation, Skipped
+from specray.tables.exports.categories import BACKGROUND, Category
 from specray.tables.exports.index import INDEX, index_piece, too_many
 from specray.tables.exports.labels import label_map
 from specray.tables.exports.names import Names
@@ -23,6 +18,7 @@ from specray.tables.exports.png import MAX_PALETTE_LABEL, palette_png, pascal_pa
 
 OBJECTS: Final = "SegmentationObject/"
 CLASSES: Final = "SegmentationClass/"
+STEMS: Final = lines("ImageSets/Segmentation/train.txt", "stems")
 
 
 @dataclass(frozen=True)
@@ -38,10 +34,7 @@ class Voc:
     categories: tuple[Category, ...]
     names: Names
 
-    documents: ClassVar[tuple[Document, ...]] = (
-        INDEX,
-        lines("ImageSets/Segmentation/train.txt", "stems"),
-    )
+    documents: ClassVar[tuple[Document, ...]] = (INDEX, STEMS)
     part_images: ClassVar[int] = 1
     part_bytes: ClassVar[None] = None
 
@@ -63,13 +56,18 @@ class Voc:
 
     def files(self) -> Iterator[File]:
         """The names of the classes."""
-        palette = pascal_palette()
         foreground = [c.name for c in self.categories if c != BACKGROUND]
-        rows = ["# label:color_rgb:parts:actions"]
-        for label, name in enumerate(["background", *foreground]):
-            colour = ",".join(map(str, palette[3 * label : 3 * label + 3]))
-            rows.append(f"{name}:{colour}::")
-        yield File("labelmap.txt", "\n".join([*rows, ""]).encode())
+        yield labelmap(dict(enumerate(["background", *foreground])))
+
+
+def labelmap(names: Mapping[int, str]) -> File:
+    """``labelmap.txt``: the class of each label, known by its colour."""
+    palette = pascal_palette()
+    rows = ["# label:color_rgb:parts:actions"]
+    for label, name in names.items():
+        colour = ",".join(map(str, palette[3 * label : 3 * label + 3]))
+        rows.append(f"{name}:{colour}::")
+    return File("labelmap.txt", "\n".join([*rows, ""]).encode())
 
 
 def _label(annotation: Annotation) -> int:

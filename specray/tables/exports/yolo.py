@@ -10,7 +10,8 @@ import numpy as np
 import yaml
 from pycocotools import mask as coco_mask
 
-from specray.tables.exports.annotations import AnnotatedImage, Annotation, Category, Skipped
+from specray.tables.exports.annotations import AnnotatedImage, Annotation, Skipped
+from specray.tables.exports.categories import Category
 from specray.tables.exports.names import Names
 from specray.tables.exports.outlines import Loop, one_polygon, outlines
 from specray.tables.exports.output import Document, File, Piece, Place, lines

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Final
 
-from specray.errors import UserError
 from specray.sources import Store
 from specray.tables.reading import read_segments
 from specray.tables.report.cards import Drawing, draw_card, draw_doubtful
 from specray.tables.report.cutouts import check_cutouts, gather_cutouts
+from specray.tables.report.folder import DRAWERS, write_report
 from specray.tables.report.gather import gather
 from specray.tables.report.pictures import density_map, png
+from specray.tables.report.records import read_reported_run
 from specray.tables.report.render import render_page
 from specray.tables.rows import Row
-from specray.tables.run import read_run
-
-FOLDER: Final = "report/"
-PAGE: Final = f"{FOLDER}index.html"
-PICTURES: Final = f"{FOLDER}pictures/"
-
-DRAWERS: Final = 4
-"""Images that are read and drawn at a time; each may hold a full-size picture in memory."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +36,6 @@ class ReportSummary:
     bytes: int
     location: str
     """URI of the page."""
-
-
-def read_segment_run(output: Store) -> dict[str, Any]:
-    """The record of a segment run.
-
-    Raises
-    ------
-    UserError
-        The output holds none.
-    """
-    run = read_run(output)
-    if run is None:
-        raise UserError(f"{output.uri} holds no run.json; run specray segment first")
-    if run["job"] != "segment":
-        raise UserError(f"{output.uri} was written by specray {run['job']}, not specray segment")
-    return run
 
 
 def build_report(
@@ -86,7 +62,7 @@ def build_report(
     UserError
         The output holds no run, the edits are not of this run, or a store does not answer.
     """
-    run = read_segment_run(output)
+    run = read_reported_run(output, "segment")
     if edits is not None:
         check_cutouts(edits, run)  # before the long way through the rows
     found = gather(read_segments(output), samples, run["configuration"]["methods"])
@@ -98,25 +74,19 @@ def build_report(
     cards = _draw_all(shown, source, card)
     doubtful = _draw_all(found.doubtful.rows, source, draw_doubtful)
 
-    files = {f"{PICTURES}places.png": png(density_map(found.places))}
+    pictures = {"places.png": png(density_map(found.places))}
     for drawing in (*cards, *doubtful):
-        files |= {f"{PICTURES}{name}": data for name, data in drawing.files.items()}
+        pictures |= drawing.files
     gallery = [drawing.card for drawing in cards]
     page = render_page(run, found, gallery, [d.card for d in doubtful], cutouts, output.uri)
-    with ThreadPoolExecutor(DRAWERS) as pool:
-        list(pool.map(output.write, files.keys(), files.values()))
-    files[PAGE] = page.encode()
-    output.write(PAGE, files[PAGE])  # last, so that it never refers to what is not there
-    _delete_stale(output, files)
+    written = write_report(output, page, pictures)
     return ReportSummary(
         images=found.images,
         errors=found.errors,
         samples=len(gallery),
         unavailable=sum(card.unavailable is not None for card in gallery),
         cutouts=sum("cutout" in card.pictures for card in gallery),
-        files=len(files),
-        bytes=sum(map(len, files.values())),
-        location=f"{output.uri.rstrip('/')}/{PAGE}",
+        **asdict(written),
     )
 
 
@@ -125,10 +95,3 @@ def _draw_all(
 ) -> list[Drawing]:
     with ThreadPoolExecutor(DRAWERS) as pool:
         return list(pool.map(lambda row: draw(row, source), rows))
-
-
-def _delete_stale(output: Store, files: dict[str, bytes]) -> None:
-    """Remove the pictures of an earlier report that this one does not show."""
-    stale = [e.key for e in output.list() if e.key.startswith(PICTURES) and e.key not in files]
-    for key in stale:
-        output.delete(key)

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from specray.errors import ImageError
-from specray.sources import Store, decode
+from specray.sources import Store
 from specray.tables.report.cutouts import Cutouts
 from specray.tables.report.instances import instance_overlay
+from specray.tables.report.photographs import read_photograph
 from specray.tables.report.pictures import (
     Pixels,
     blank,
@@ -84,7 +82,9 @@ def draw_card(
     cutouts
         Of the run, if an edit job made any.
     """
-    photograph, unavailable = _photograph(row, source)
+    photograph, unavailable = read_photograph(
+        row, source, thumbnail_size(row["height"], row["width"])
+    )
     ground = _ground(row, photograph)
     objects, regions, instances = (
         _segments(row, method) for method in ("object", "region", "instance")
@@ -111,7 +111,9 @@ def draw_card(
 
 def draw_doubtful(row: Row, source: Store | None) -> Drawing:
     """Draw the object of a good row alone; see `draw_card`."""
-    photograph, unavailable = _photograph(row, source)
+    photograph, unavailable = read_photograph(
+        row, source, thumbnail_size(row["height"], row["width"])
+    )
     objects = _segments(row, "object")
     picture = object_overlay(_ground(row, photograph), objects, row["width"])
     return _drawing(row, unavailable, None, {"object": webp(picture)}, [])
@@ -119,24 +121,7 @@ def draw_doubtful(row: Row, source: Store | None) -> Drawing:
 
 def _photograph(row: Row, source: Store | None) -> tuple[Pixels | None, str | None]:
     """The photograph at thumbnail size, or why there is none."""
-    if source is None:
-        return None, "the report was made without access to the photographs"
-    height, width = thumbnail_size(row["height"], row["width"])
-    smaller = (height, width) != (row["height"], row["width"])
-    try:
-        blob = source.read(row["key"])
-        if row["etag"] not in (None, blob.etag):
-            return None, "the image has changed since it was segmented"
-        image = decode(
-            blob.data,
-            max_pixels=row["width"] * row["height"],  # the very bytes of the row: no surprise
-            short_side=min(height, width) if smaller else None,
-        )
-    except ImageError as error:
-        return None, error.message
-    # another step only where rounding made the sides differ by a few pixels
-    thumbnail = Image.fromarray(image.pixels).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(thumbnail), None
+    return read_photograph(row, source, thumbnail_size(row["height"], row["width"]))
 
 
 def _ground(row: Row, photograph: Pixels | None) -> Pixels:

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from specray.tables.report.histogram import Histogram
+from specray.tables.report.svg import ACCENT, svg_of
 
 BARS: Final = 25
 """Bars of a chart, about."""
-
-_THEME: Final = {"#010101": "var(--accent)", "#020202": "var(--muted)", "#030303": "var(--line)"}
-"""Colours that Matplotlib draws with, and what stands for them on the page."""
-
-_BAR, _TEXT, _LINE = _THEME
-
-_STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",  # text stays text, in the page's font
-    "font.size": 9,
-    "axes.labelcolor": _TEXT,
-    "axes.edgecolor": _LINE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "xtick.color": _TEXT,
-    "ytick.color": _TEXT,
-    "ytick.left": False,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-}
 
 
 @dataclass(frozen=True)
@@ -99,13 +75,8 @@ def _summary(kind: _Kind, histogram: Histogram) -> str:
 
 
 def _svg(name: str, kind: _Kind, histogram: Histogram) -> str:
-    buffer = io.StringIO()
-    # The salt makes ids the same every time, and different between the charts of a page.
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        figure = Figure(figsize=(3.9, 2.2), layout="constrained")
-        _draw(figure.subplots(), kind, histogram)
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(buffer.getvalue(), f"Histogram. {kind.title}: {_summary(kind, histogram)}")
+    description = f"Histogram. {kind.title}: {_summary(kind, histogram)}"
+    return svg_of(name, description, lambda axes: _draw(axes, kind, histogram))
 
 
 def _draw(axes: Axes, kind: _Kind, histogram: Histogram) -> None:
@@ -117,21 +88,10 @@ def _draw(axes: Axes, kind: _Kind, histogram: Histogram) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
     if kind.integer:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.bar(edges[:-1], counts, 0.94 * np.diff(edges), align="edge", color=_BAR)
+    axes.bar(edges[:-1], counts, 0.94 * np.diff(edges), align="edge", color=ACCENT)
     axes.set_xlim(min(0, edges[0]) if kind.integer else edges[0], edges[-1])
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.grid(axis="y")
     axes.set_xlabel(kind.axis)
     axes.set_ylabel(kind.counted)
-
-
-def _inline(svg: str, description: str) -> str:
-    """The ``<svg>`` element alone, in the page's colours and fonts."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # would repeat from chart to chart
-    svg = re.sub(r"font: (?:\d+ )?([\d.]+px)[^;\"]*", r"font-size: \1", svg)
-    for drawn, themed in _THEME.items():
-        svg = svg.replace(drawn, themed)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{description}" ', 1)

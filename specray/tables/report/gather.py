@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from specray.seeds import derive_seed
+from specray.tables.report.faults import Fault, add_faults
 from specray.tables.report.histogram import Histogram
-from specray.tables.report.sample import Rank, Smallest
+from specray.tables.report.sample import Rank, Smallest, ranks_of
 from specray.tables.rows import Row
 
 DOUBTFUL: Final = 12
@@ -21,9 +21,6 @@ DOUBTFUL: Final = 12
 
 SEVERAL: Final = 10
 """Images with several instances that are in the gallery, if there are so many and it has room."""
-
-EXAMPLES: Final = 3
-"""Examples of every error code."""
 
 PLACES: Final = 32
 """Cells on a side of the map of object boxes."""
@@ -40,14 +37,6 @@ def _histograms() -> dict[str, Histogram]:
         "megapixels": Histogram(np.logspace(-4, 3, 141)),
         "fiedler": Histogram(np.linspace(0, 2, 1001)),
     }
-
-
-@dataclass
-class Fault:
-    """An error code: how often, and a few rows that have it."""
-
-    count: int = 0
-    examples: Smallest = field(default_factory=lambda: Smallest(EXAMPLES))
 
 
 @dataclass
@@ -103,26 +92,15 @@ def gather(tables: Iterable[pa.Table], samples: int, methods: Collection[str]) -
     found = Gathered(Smallest(samples), Smallest(min(SEVERAL, samples // 2)))
     for table in tables:
         bad = pc.is_valid(table["error"])
-        _add_bad(found, table.filter(bad))
+        found.images += table.num_rows
+        found.errors += add_faults(found.faults, table.filter(bad))
         _add_good(found, table.filter(pc.invert(bad)), "instances" in methods)
     return found
 
 
-def _add_bad(found: Gathered, rows: pa.Table) -> None:
-    found.images += rows.num_rows
-    found.errors += rows.num_rows
-    codes = pc.struct_field(rows["error"], "code")
-    for code in pc.unique(codes).to_pylist():
-        same = rows.filter(pc.equal(codes, code))
-        fault = found.faults.setdefault(code, Fault())
-        fault.count += same.num_rows
-        fault.examples.offer(_ranks(same), same)
-
-
 def _add_good(found: Gathered, rows: pa.Table, with_instances: bool) -> None:
-    found.images += rows.num_rows
     found.dense_fallbacks += pc.sum(rows["dense_fallback"]).as_py() or 0
-    ranks = _ranks(rows)
+    ranks = ranks_of(rows)
     found.sample.offer(ranks, rows)
 
     size = np.stack([_numbers(rows["width"]), _numbers(rows["height"])])  # (2, rows)
@@ -183,11 +161,6 @@ def _add_objects(found: Gathered, objects: pa.Array, size: NDArray[np.float64]) 
     for x, y, sign in ((0, 0, 1), (0, 1, -1), (1, 0, -1), (1, 1, 1)):
         np.add.at(change, (cells[y, :, 1], cells[x, :, 0]), sign)
     found.places += change.cumsum(axis=0).cumsum(axis=1)[:PLACES, :PLACES]
-
-
-def _ranks(rows: pa.Table) -> list[Rank]:
-    """Order of a random draw that everybody makes alike."""
-    return [(derive_seed(0, key), key) for key in rows["key"].to_pylist()]
 
 
 def _count_instances(row: Row) -> int:

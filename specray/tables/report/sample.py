@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from specray.seeds import derive_seed
 from specray.tables.rows import Row
 
 Rank = tuple[Any, ...]
@@ -48,3 +49,8 @@ class Smallest:
                 row = table.slice(position, 1).to_pylist()[0]
                 insort(self._kept, (rank, row), key=lambda kept: kept[0])
                 del self._kept[self._size :]
+
+
+def ranks_of(rows: pa.Table) -> list[Rank]:
+    """Order of a random draw that everybody makes alike."""
+    return [(derive_seed(0, key), key) for key in rows["key"].to_pylist()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,9 @@ from pycocotools import mask as coco_mask
 
 from specray.masks import RLE
 from specray.sources import LocalStore
+from specray.tables.classes import LabelClass
 from specray.tables.exports import (
+    CLASS,
     AnnotatedImage,
     Annotation,
     File,
@@ -25,6 +27,8 @@ from specray.tables.exports import (
     Place,
     Skipped,
     assemble,
+    class_category,
+    segment_category,
 )
 
 Mask = NDArray[np.bool_]
@@ -56,11 +60,33 @@ def annotated(
             bbox=tuple(coco_mask.toBbox(rle_of(mask)).tolist()),
             area=int(mask.sum()),
             rle=rle_of(mask),
+            category=segment_category(method, index),
         )
         for index, mask in enumerate(masks)
     ]
     height, width = size
     return AnnotatedImage(image_id, key, "etag", height, width, tuple(annotations))
+
+
+CLASSES = (
+    LabelClass(2, "sky", (2,)),
+    LabelClass(7, "class 7", (7,)),
+    LabelClass(19, "road: left", (5, 19)),
+    LabelClass(30, "background", (30,)),
+)
+"""Of a label run: with gaps, with one that stands for two, and with names that formats mind."""
+
+
+def classified(key: str, masks: Mapping[int, Mask], image_id: int = 1) -> AnnotatedImage:
+    """An image with the masks of these classes, of which there is at least one."""
+    size = next(iter(masks.values())).shape
+    image = annotated(key, list(masks.values()), size, "object", image_id)
+    by_id = {each.id: class_category(each) for each in CLASSES}
+    classes = [
+        replace(annotation, method=CLASS, index=found, category=by_id[found])
+        for annotation, found in zip(image.annotations, masks, strict=True)
+    ]
+    return replace(image, annotations=tuple(classes))
 
 
 def coins() -> list[Mask]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import ward_tree
 from sklearn.feature_extraction.image import grid_to_graph
 
-from specray.masks.instances.ward import leaf_order, ward_merges
+from specray.masks.ward import leaf_order, ward_merges
 
 GRIDS = [(1, 2), (1, 9), (7, 1), (2, 2), (3, 5), (12, 16), (30, 40)]
 

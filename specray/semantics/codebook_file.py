@@ -1,0 +1,116 @@
+"""The bytes of a codebook: one safetensors file with a JSON document in its metadata.
+
+Layout, version 1: tensors as in `ARRAYS`, with PCA those of `SPACE_ARRAYS`; the one entry of the
+metadata is JSON of ``version``, ``document`` (JSON) and ``sha256`` of document and tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from specray.errors import UserError
+
+VERSION = 1
+
+ENTRY = "specray.codebook"
+"""Name of the entry of the metadata."""
+
+ARRAYS: dict[str, tuple[type, str]] = {
+    "ids": (np.int64, "K"),
+    "centroids": (np.float32, "Kd"),
+    "means": (np.float32, "KD"),
+    "sizes": (np.int64, "K"),
+    "radii": (np.float64, "K"),
+    "merges": (np.float64, "M4"),
+}
+"""Type and shape: K classes, M = K - 1, D dimensions of a feature, d of a projected point."""
+
+SPACE_ARRAYS: dict[str, tuple[type, str]] = {
+    "mean": (np.float32, "D"),
+    "components": (np.float32, "dD"),
+    "scale": (np.float32, "d"),
+}
+
+FOREIGN = "the codebook is damaged or no codebook of specray; make it again with specray label"
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def pack(arrays: Arrays, document: dict[str, Any]) -> bytes:
+    """The bytes of a codebook's arrays and document."""
+    text = json.dumps(document, allow_nan=False, sort_keys=True)
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    header = {"version": VERSION, "sha256": digest_of(arrays, text), "document": text}
+    # one entry: safetensors writes several in an order that differs from time to time
+    data: bytes = save(arrays, {ENTRY: json.dumps(header)})
+    return data
+
+
+def unpack(data: bytes) -> tuple[Arrays, dict[str, Any]]:
+    """Arrays and document, whole and of fitting shapes.
+
+    Raises
+    ------
+    UserError
+        The bytes are damaged, something else, or of another version.
+    """
+    try:
+        arrays: Arrays = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        entry = json.loads(header["__metadata__"][ENTRY])
+        version, digest, text = entry["version"], entry["sha256"], entry["document"]
+        whole = digest == digest_of(arrays, text)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(FOREIGN) from None
+    if not whole:
+        raise UserError(FOREIGN)
+    if version != VERSION:
+        raise UserError(f"the codebook has version {version}; this specray reads {VERSION}")
+    document = json.loads(text)
+    if not isinstance(document, dict) or not _fits(arrays, document):
+        raise UserError(FOREIGN)
+    return arrays, document
+
+
+def digest_of(arrays: Arrays, text: str) -> str:
+    """Hash, in hexadecimal, of arrays by name and of a text."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    for name in sorted(arrays):
+        digest.update(f"\0{name} {arrays[name].dtype} {arrays[name].shape}\0".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
+
+
+def _fits(arrays: Arrays, document: dict[str, Any]) -> bool:
+    """Whether types, shapes and values are what a codebook promises."""
+    expected = ARRAYS | {name: SPACE_ARRAYS[name] for name in SPACE_ARRAYS if name in arrays}
+    if set(arrays) != set(expected) or ("mean" in arrays) != ("components" in arrays):
+        return False
+    if any(arrays[name].dtype != kind for name, (kind, _) in expected.items()):
+        return False
+    if arrays["centroids"].ndim != 2 or arrays["means"].ndim != 2:
+        return False
+    classes, projected = arrays["centroids"].shape
+    dimensions = arrays["means"].shape[1]
+    sizes = {"K": classes, "M": classes - 1, "D": dimensions, "d": projected, "4": 4}
+    shapes = {
+        name: tuple(sizes[letter] for letter in shape) for name, (_, shape) in expected.items()
+    }
+    ids = arrays["ids"]
+    return (
+        classes > 0
+        and all(arrays[name].shape == shape for name, shape in shapes.items())
+        and all(np.isfinite(array).all() for array in arrays.values())
+        and document.get("dimensions") == dimensions
+        and ("components" in arrays or projected == dimensions)
+        and len(document.get("medoids", ())) == classes
+        and bool(ids.min() >= 0 and len(np.unique(ids)) == classes and arrays["sizes"].min() > 0)
+        and int(ids.max()) < document.get("next_id", 0)
+    )
