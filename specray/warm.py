@@ -10,13 +10,22 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from specray.masks import RefineConfig, Refiner, matte, tree_instances
+from specray.masks import (
+    ImageGeometry,
+    RefineConfig,
+    Refiner,
+    SuperpixelConfig,
+    described,
+    matte,
+    superpixel_segments,
+    tree_instances,
+)
 from specray.masks.resize import resize_labels
 from specray.spectral import pairwise_affinity
 
 
 def warm() -> None:
-    """Refine and cut out something small, compare and merge a few patches."""
+    """Refine and cut out something small; compare, merge and describe a few patches."""
     image = np.zeros((48, 48, 3), np.uint8)
     image[16:32, 16:32] = 255
     inside = image[..., 0] > 0
@@ -27,7 +36,11 @@ def warm() -> None:
             resize_labels(refiner(labels), 50, 50)
     matte(image, inside)
     pairwise_affinity(torch.eye(4)[None], "boc")
-    tree_instances(torch.eye(9), (3, 3))
+    features, grid = torch.eye(9), (3, 3)
+    tree_instances(features, grid)
+    geometry = ImageGeometry(48, 48, 48, 48, 16, *grid)
+    for segments in superpixel_segments(features[None], grid, [geometry], SuperpixelConfig(2)):
+        described(segments, features, geometry)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def test_a_setting_out_of_range_exits_with_2_and_names_the_flag(
 
 def test_an_unknown_job_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segmnet"]) == 2
-    assert "segment, export, edit, report" in capsys.readouterr().err
+    assert "segment, label, export, edit, report" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -13,7 +13,9 @@ import torch
 from numba.core.dispatcher import Dispatcher
 from skimage import data
 
-from specray.masks import RefineConfig, Refiner, matte
+from specray.masks import (
+    ImageGeometry, RefineConfig, Refiner, SuperpixelConfig, described, matte, superpixel_segments
+)
 from specray.masks.resize import resize_labels
 from specray.spectral import pairwise_affinity
 from specray.warm import warm
@@ -34,6 +36,9 @@ for count in (2, 7):
         resize_labels(refined, 150, 180)
     matte(photograph, refined > 0)
 pairwise_affinity(torch.rand(2, 50, 7), "l1")
+features, geometry = torch.rand(1, 20, 7).half(), ImageGeometry(75, 90, 70, 84, 16, 4, 5)
+(segments,) = superpixel_segments(features, (4, 5), [geometry], SuperpixelConfig(6))
+described(segments, features[0], geometry)
 print(len(before) > 10, compiled() - before)
 """
 

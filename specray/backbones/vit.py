@@ -176,8 +176,7 @@ def _create(name: str) -> Any:
 
 
 def _load(model: Any, state: dict[str, Tensor], name: str) -> None:
-    state = {k: v for k, v in state.items() if not k.startswith(_IGNORED_KEYS)}
-    own = model.state_dict()
+    state, own = _trunk(state), _trunk(model.state_dict())
     missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
     shapes = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
     wrong = sorted(missing) or sorted(unknown) or sorted(shapes)
@@ -187,7 +186,11 @@ def _load(model: Any, state: dict[str, Tensor], name: str) -> None:
             f"{len(unknown)} unknown, {len(shapes)} of another shape (first: {wrong[0]}); "
             "name the --backbone they belong to"
         )
-    model.load_state_dict(state)
+    model.load_state_dict(state, strict=False)  # but for what nobody asks it for
+
+
+def _trunk(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not key.startswith(_IGNORED_KEYS)}
 
 
 def _block_index(block: int, depth: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,17 @@ from specray.masks.resize import resize_labels
 from specray.masks.rle import RLE, encode, label_runs
 
 Box = tuple[float, float, float, float]
+CellBox = tuple[int, int, int, int]
+"""Top, left, bottom, right in cells of the grid, the ends not included."""
+
+
+class Boxed(NamedTuple):
+    """Where a segment is said to be, if not where its mask is."""
+
+    bbox: Box
+    """In pixels of the original image."""
+    cells: CellBox
+    """Of the grid."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,8 @@ class Segment:
     """The mask."""
     feature: NDArray[np.float16] | None = None
     """(D,) descriptor of the segment, if one was asked for."""
+    cells: CellBox | None = None
+    """The box in cells of the grid, where it is made of these: `bbox` may end in the remainder."""
 
 
 def segments_from_labels(
@@ -65,7 +79,12 @@ def segments_from_labels(
     Segments by rising index. Masks are disjoint, and cover the image if no label is -1.
     """
     blocks = to_blocks(labels, geometry)
-    return _segments(blocks, method, scores, morphology_boxes(labels, geometry, erode, dilate))
+    boxed = morphology_boxes(labels, geometry, erode, dilate)
+    segments = _segments(blocks, method, scores, boxed)
+    if boxed is not None:
+        return segments
+    cells = _extents(labels)
+    return [replace(segment, cells=cells[segment.index]) for segment in segments]
 
 
 def segments_from_pixels(
@@ -73,7 +92,7 @@ def segments_from_pixels(
     geometry: ImageGeometry,
     method: str,
     scores: Sequence[float] | NDArray[np.float64],
-    boxes: Mapping[int, Box] | None = None,
+    boxes: Mapping[int, Boxed] | None = None,
 ) -> list[Segment]:
     """One segment for every label of a map of pixels, at any size; see `segments_from_labels`.
 
@@ -95,30 +114,33 @@ def segments_from_pixels(
 
 def morphology_boxes(
     labels: NDArray[np.int64], geometry: ImageGeometry, erode: int, dilate: int
-) -> dict[int, Box] | None:
+) -> dict[int, Boxed] | None:
     """Boxes of labels of a grid after erosion and dilation, where they cover a pixel.
 
     None if there is neither erosion nor dilation.
     """
     if not (erode or dilate):
         return None
-    found = (
-        (label, _refined_box(labels == label, geometry, erode, dilate))
-        for label in np.unique(labels[labels >= 0]).tolist()
-    )
-    return {label: box for label, box in found if box is not None}
+    found = {}
+    for label in np.unique(labels[labels >= 0]).tolist():
+        refined = erode_dilate(labels == label, erode, dilate).astype(np.int64) - 1
+        box = _boxes(to_blocks(refined, geometry)).get(0)
+        if box is not None:  # the cells of a small image that was enlarged may cover no pixel
+            found[label] = Boxed(box, _extents(refined)[0])
+    return found
 
 
 def _segments(
     blocks: Blocks,
     method: str,
     scores: Sequence[float] | NDArray[np.float64],
-    boxes: Mapping[int, Box] | None,
+    boxed: Mapping[int, Boxed] | None,
 ) -> list[Segment]:
     size = (int(blocks.heights.sum()), int(blocks.widths.sum()))
     runs = label_runs(blocks)
     areas = np.bincount(runs.labels + 1, weights=np.diff(runs.edges))[1:]
-    boxes = _boxes(blocks) | dict(boxes or {})
+    boxed = boxed or {}
+    boxes = _boxes(blocks) | {label: box.bbox for label, box in boxed.items()}
     return [
         Segment(
             method=method,
@@ -127,6 +149,7 @@ def _segments(
             bbox=boxes[label],
             area=int(areas[label]),
             rle=encode(runs, label, size),
+            cells=boxed[label].cells if label in boxed else None,
         )
         for label in np.flatnonzero(areas).tolist()
     ]
@@ -146,9 +169,11 @@ def _boxes(blocks: Blocks) -> dict[int, Box]:
     return boxes
 
 
-def _refined_box(
-    mask: NDArray[np.bool_], geometry: ImageGeometry, erode: int, dilate: int
-) -> Box | None:
-    """None if the cells cover no pixel: those of a small image that was enlarged may not."""
-    refined = erode_dilate(mask, erode, dilate)
-    return _boxes(to_blocks(refined.astype(np.int64) - 1, geometry)).get(0)
+def _extents(labels: NDArray[np.int64]) -> dict[int, CellBox]:
+    """Cells of every label from 0 up that occurs."""
+    return {
+        label: (rows.start, columns.start, rows.stop, columns.stop)
+        for label, extent in enumerate(ndimage.find_objects(labels + 1))
+        if extent is not None
+        for rows, columns in [extent]
+    }

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from specray.backbones import CropEncoder
+from specray.errors import ErrorCode, ImageError, Stage
+from specray.masks import Segment
 from specray.pipelines.preparing import Prepared
-from specray.tables.rows import Row
 
 _LARGEST_BATCH = 16
 """Crops of one size that go together: of whole images, as many as images do."""
 
-_ROUNDING = 1e-3
-"""Of a side of a patch: boxes of whole patches are known to about a millionth of that."""
+_Patches = tuple[int, int, int, int]
+"""Top, left, bottom, right in patches, the ends not included."""
 
 
-def describe_crops(image: Prepared, segments: Sequence[Row], encoder: CropEncoder) -> list[Row]:
+def describe_crops(
+    image: Prepared, segments: Sequence[Segment], cell: int, encoder: CropEncoder
+) -> list[Segment]:
     """Segments with the class tokens of their crops.
 
     A crop is cut from the image at the size that the backbone sees, without resizing, along whole
@@ -31,31 +35,38 @@ def describe_crops(image: Prepared, segments: Sequence[Row], encoder: CropEncode
     image
         The image.
     segments
-        Its segments; their boxes are in pixels of the original image.
+        Its segments.
+    cell
+        Side in pixels of a cell of the grid.
     encoder
         Makes the features.
 
     Returns
     -------
-    The segments, each with a (D,) float16 ``feature``.
+    The segments, each with a (D,) float16 ``feature`` of unit length.
+
+    Raises
+    ------
+    ImageError
+        ``not_finite``: the backbone overflows on a crop.
     """
     pixels = image.whole_patches(encoder.patch_size)
-    boxes = [_patches(segment["bbox"], image, pixels, encoder.patch_size) for segment in segments]
+    boxes = [_patches(segment, image, pixels, cell, encoder.patch_size) for segment in segments]
     by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, (top, left, bottom, right) in enumerate(boxes):
         by_size[bottom - top, right - left].append(i)
-    rows = [dict(segment) for segment in segments]
+    found = list(segments)
     for members in by_size.values():
         for start in range(0, len(members), _LARGEST_BATCH):
             some = members[start : start + _LARGEST_BATCH]
             tokens = _tokens(pixels, [boxes[i] for i in some], encoder)
             for i, token in zip(some, tokens, strict=True):
-                rows[i]["feature"] = token
-    return rows
+                found[i] = replace(segments[i], feature=token)
+    return found
 
 
 def _tokens(
-    pixels: NDArray[np.uint8], boxes: Sequence[tuple[int, int, int, int]], encoder: CropEncoder
+    pixels: NDArray[np.uint8], boxes: Sequence[_Patches], encoder: CropEncoder
 ) -> NDArray[np.float16]:
     side = encoder.patch_size
     crops = np.stack(
@@ -65,25 +76,33 @@ def _tokens(
         ]
     )
     tokens = encoder(torch.from_numpy(crops).permute(0, 3, 1, 2))
+    if not tokens.isfinite().all():
+        message = "the class token of a crop is NaN or infinite; try --precision fp32"
+        raise ImageError(ErrorCode.NOT_FINITE, Stage.FEATURES, message)
     unit = torch.nn.functional.normalize(tokens, dim=-1)
     found: NDArray[np.float16] = unit.half().cpu().numpy()
     return found
 
 
 def _patches(
-    box: Sequence[float], image: Prepared, pixels: NDArray[np.uint8], side: int
-) -> tuple[int, int, int, int]:
-    """First row and column of patches that a box touches, and the ones behind its last."""
+    segment: Segment, image: Prepared, pixels: NDArray[np.uint8], cell: int, side: int
+) -> _Patches:
+    """The patches that the box of a segment touches."""
+    rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
+    if segment.cells is not None:
+        top, left, bottom, right = (end * cell for end in segment.cells)
+        return top // side, left // side, -(-bottom // side), -(-right // side)
     resized_height, resized_width, _ = image.pixels.shape
-    x, y, width, height = box
-    rows = np.array([y, y + height]) * resized_height / image.height / side
-    columns = np.array([x, x + width]) * resized_width / image.width / side
-    top, bottom = _whole(rows, pixels.shape[0] // side)
-    left, right = _whole(columns, pixels.shape[1] // side)
+    x, y, width, height = map(round, segment.bbox)
+    top, bottom = _touched(y, height, image.height, resized_height, side, rows)
+    left, right = _touched(x, width, image.width, resized_width, side, columns)
     return top, left, bottom, right
 
 
-def _whole(ends: NDArray[np.float64], count: int) -> tuple[int, int]:
-    """The patches that an interval touches, at least one of them."""
-    first = min(int(np.floor(ends[0] + _ROUNDING)), count - 1)
-    return first, min(max(int(np.ceil(ends[1] - _ROUNDING)), first + 1), count)
+def _touched(
+    start: int, length: int, size: int, resized: int, side: int, count: int
+) -> tuple[int, int]:
+    """The patches under the centres of pixels of the original, as masks are made of them."""
+    ends = (start, start + length - 1)
+    first, last = ((2 * end + 1) * resized // (2 * size) // side for end in ends)
+    return min(first, count - 1), min(last, count - 1) + 1

@@ -13,7 +13,6 @@ from torch import Tensor
 from specray.backbones import Backbone, CropEncoder
 from specray.errors import ErrorCode, ImageError, Stage, unforeseen
 from specray.pipelines.config import SegmentConfig
-from specray.pipelines.crops import describe_crops
 from specray.pipelines.masking import Masking, Spectra
 from specray.pipelines.preparing import Prepared
 from specray.spectral import decompose, resize_features
@@ -62,13 +61,12 @@ class Engine:
         crops: CropEncoder | None = None,
     ) -> None:
         self._masking = (
-            Masking(config, config.spectral.cell(backbone.patch_size)) if masks else None
+            Masking(config, config.spectral.cell(backbone.patch_size), crops) if masks else None
         )
         self._config = config
         self._backbone = backbone
         self._device = torch.device(device)
         self._fallback = fallback
-        self._crops = crops
         self._spare: Engine | None = None
         self.fallbacks = 0
 
@@ -171,13 +169,7 @@ class Engine:
         ]
 
     def _masks(self, masking: Masking, batch: list[Prepared], spectra: Spectra) -> list[Row]:
-        made = masking(batch, spectra)
-        if self._crops is not None:
-            made = [
-                describe_crops(image, segments, self._crops)
-                for image, segments in zip(batch, made, strict=True)
-            ]
-        rows: list[Row] = [{"segments": segments} for segments in made]
+        rows: list[Row] = [{"segments": segments} for segments in masking(batch, spectra)]
         if "features" in self._config.keep:
             for row, features in zip(rows, spectra.of_cells, strict=True):
                 row["features"] = features.flatten().numpy()
@@ -224,6 +216,8 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def failure(error: Exception) -> ImageError:
     """What an image is told to have that raised this, alone."""
+    if isinstance(error, ImageError):
+        return error
     found = unforeseen(error, Stage.SEGMENT)
     if is_out_of_memory(error):
         found = ImageError(ErrorCode.OUT_OF_MEMORY, Stage.SEGMENT, found.message)

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from specray.backbones import Backbone
 from specray.pipelines.blocks import LISTED
 from specray.pipelines.cluster import cores
 from specray.pipelines.config import SegmentConfig
@@ -38,7 +37,7 @@ class Estimate:
 
 
 def estimate(
-    config: SegmentConfig, source: Store, backbone: Backbone, entries: Iterator[Entry]
+    config: SegmentConfig, source: Store, engine: Engine, patch_size: int, entries: Iterator[Entry]
 ) -> Estimate:
     """Count the images and time the first few of them, here, on one CPU thread per core.
 
@@ -50,7 +49,7 @@ def estimate(
         images += len(shard)
         size += sum(entry.size or 0 for entry in shard)
         shards += 1
-    seconds, output_bytes = _measure(config, source, backbone, sample)
+    seconds, output_bytes = _measure(config, source, engine, patch_size, sample)
     return Estimate(
         images=images,
         input_bytes=size,
@@ -62,17 +61,16 @@ def estimate(
 
 
 def _measure(
-    config: SegmentConfig, source: Store, backbone: Backbone, sample: list[Entry]
+    config: SegmentConfig, source: Store, engine: Engine, patch_size: int, sample: list[Entry]
 ) -> tuple[float, int]:
     """Seconds that this machine's cores need for the sample, and bytes of its rows."""
     listed = pa.Table.from_pylist([{"key": entry.key} for entry in sample], schema=LISTED)
-    engine = Engine(config, backbone, "cpu")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         begin = time.monotonic()
         fetched = ((entry.key, fetch(source, entry.key)) for entry in sample)
-        decoded = decoded_block(listed, read_images(config, backbone.patch_size, fetched))
+        decoded = decoded_block(listed, read_images(config, patch_size, fetched))
         rows = segment_block(decoded, engine)
         seconds = time.monotonic() - begin
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from specray.backbones import CropEncoder
 from specray.masks import (
     ImageGeometry,
     Refiner,
@@ -18,6 +19,7 @@ from specray.masks import (
     superpixel_segments,
 )
 from specray.pipelines.config import SegmentConfig
+from specray.pipelines.crops import describe_crops
 from specray.pipelines.preparing import Prepared
 from specray.seeds import derive_seed
 from specray.tables.rows import Row, segment_row
@@ -53,10 +55,13 @@ class Masking:
         Which masks, and how.
     cell
         Side in pixels of a cell of the grid.
+    crops
+        Describes the segments by their crops; None where they are not described so.
     """
 
     config: SegmentConfig
     cell: int
+    crops: CropEncoder | None = None
 
     def __call__(self, images: Sequence[Prepared], spectra: Spectra) -> list[list[Row]]:
         """Values of the ``segments`` column.
@@ -87,7 +92,12 @@ class Masking:
                 new = superpixel_segments(features, grid, geometries, superpixels)
             for have, more in zip(found, new, strict=True):
                 have.extend(more)
-        if config.describe == "mean":
+        if self.crops is not None:
+            found = [
+                describe_crops(image, segments, self.cell, self.crops)
+                for image, segments in zip(images, found, strict=True)
+            ]
+        elif config.describe == "mean":
             found = [
                 described(segments, features, geometry)
                 for segments, features, geometry in zip(

@@ -45,9 +45,11 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
     entries = _entries(config, source)
     if config.run.dry_run:
         from specray.pipelines.estimate import estimate
+        from specray.pipelines.segmenting import EngineFactory
 
-        backbone = _build(config, weights)
-        found = dataclasses.asdict(estimate(config, source, backbone, entries))
+        patch_size = _build(config, weights).patch_size
+        engine = EngineFactory(config, weights.sha256, "cpu")()
+        found = dataclasses.asdict(estimate(config, source, engine, patch_size, entries))
         return {"job": "segment", "dry_run": True, **found, "output": config.output}
 
     record = new_record(config, source, store, weights)

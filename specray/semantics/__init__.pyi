@@ -2,7 +2,7 @@ from .choosing import CurvePoint, choose, stability_curve
 from .codebook import Codebook, Medoid, Quality
 from .config import ClusterConfig
 from .fit import fit
-from .hierarchy import cut, ward
+from .hierarchy import ward
 from .kmeans import Clustering, cluster
 from .matching import SAME_CLASS
 from .names import read_names
@@ -21,7 +21,6 @@ __all__ = [
     "Space",
     "choose",
     "cluster",
-    "cut",
     "fit",
     "fit_space",
     "read_names",

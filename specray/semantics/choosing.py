@@ -125,6 +125,10 @@ def stability_curve(
     return curve
 
 
+FLAT = 1e-6
+"""Share of the fall of the inertia that is no elbow yet, but rounding."""
+
+
 def choose(curve: Sequence[CurvePoint]) -> tuple[int, str]:
     """The number of classes, and why, in one sentence.
 
@@ -139,9 +143,15 @@ def choose(curve: Sequence[CurvePoint]) -> tuple[int, str]:
     inertia = np.array([point.inertia for point in curve])
     line = np.interp(counts, counts[[0, -1]], inertia[[0, -1]])
     depth = line - inertia
+    tried = f"{counts[0]} to {counts[-1]} classes were tried"
+    if depth.max() <= FLAT * np.ptp(inertia):
+        best = max(curve, key=lambda point: (point.stability, point.classes))
+        return best.classes, (
+            f"{tried}; the inertia has no elbow; {best.classes} is found again best in halves of "
+            f"the data (adjusted Rand index {best.stability:.2f})."
+        )
     near = [curve[at] for at in np.flatnonzero(depth >= NEAR_ELBOW * depth.max()).tolist()]
     best = max(near, key=lambda point: (point.stability, point.classes))
-    tried = f"{counts[0]} to {counts[-1]} classes were tried"
     where = ", ".join(str(point.classes) for point in near)
     if len(near) == 1:
         return best.classes, f"{tried}; the inertia has its elbow at {best.classes}."

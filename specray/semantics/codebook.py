@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from specray.errors import UserError
 from specray.semantics import codebook_file
 from specray.semantics.choosing import CurvePoint
-from specray.semantics.coarsening import coarsened, group_ids
 from specray.semantics.matching import matched
 from specray.semantics.nearest import Assigned, confidence, nearest
 from specray.semantics.space import Floats, Space
@@ -123,14 +122,6 @@ class Codebook:
             self.ids[labels], confidence(first, second), np.sqrt(first).astype(np.float32)
         )
 
-    def coarsened(self, classes: int) -> Codebook:
-        """Fewer classes, groups of the hierarchy; see `specray.semantics.coarsening`."""
-        return coarsened(self, classes)
-
-    def groups(self, classes: int) -> dict[int, int]:
-        """Class id to the id that its group has in ``coarsened(classes)``, to relabel rows."""
-        return group_ids(self, classes)
-
     def matched(self, old: Codebook) -> Codebook:
         """The same classes with the ids and names of an older codebook; see `matching`."""
         return matched(self, old)
@@ -162,7 +153,7 @@ class Codebook:
             if own.get(name) != features.get(name):
                 raise UserError(
                     f"the codebook is for other features: {name} was {own.get(name)!r}, "
-                    f"is {features.get(name)!r}"
+                    f"is {features.get(name)!r}; segment as then, or cluster anew"
                 )
 
     @property

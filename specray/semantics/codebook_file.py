@@ -72,9 +72,15 @@ def unpack(data: bytes) -> tuple[Arrays, dict[str, Any]]:
     if not whole:
         raise UserError(FOREIGN)
     if version != VERSION:
-        raise UserError(f"the codebook has version {version}; this specray reads {VERSION}")
-    document = json.loads(text)
-    if not isinstance(document, dict) or not _fits(arrays, document):
+        raise UserError(
+            f"the codebook has version {version}; this specray reads {VERSION}; cluster anew"
+        )
+    try:
+        document: dict[str, Any] = json.loads(text)
+        fits = _fits(arrays, document)
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(FOREIGN) from None
+    if not fits:
         raise UserError(FOREIGN)
     return arrays, document
 
@@ -113,4 +119,14 @@ def _fits(arrays: Arrays, document: dict[str, Any]) -> bool:
         and len(document.get("medoids", ())) == classes
         and bool(ids.min() >= 0 and len(np.unique(ids)) == classes and arrays["sizes"].min() > 0)
         and int(ids.max()) < document.get("next_id", 0)
+        and _is_tree(arrays["merges"][:, :2])
     )
+
+
+def _is_tree(merged: NDArray[np.float64]) -> bool:
+    """Whether each row merges two nodes that are there by then, and each node is merged once."""
+    if not len(merged):
+        return True
+    made = len(merged) + 1 + np.arange(len(merged))
+    once = len(np.unique(merged)) == merged.size
+    return bool(once and (merged >= 0).all() and (merged.max(axis=1) < made).all())

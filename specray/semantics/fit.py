@@ -30,12 +30,13 @@ def fit(
     seed: int,
     features: Mapping[str, Any],
     total: int | None = None,
+    in_place: bool = False,
     medoid: Callable[[int], Medoid | None] = lambda position: None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Codebook:
     """Cluster features; the points, their order, the configuration and the seed decide the result.
 
-    Memory: the points, which are not changed, and their projection in float32.
+    Memory: the points, and their projection in float32 unless it may take their place.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ def fit(
         features go together only where it is equal.
     total
         Number of all points if `points` is a sample.
+    in_place
+        Whether `points`, if they are float32, may be changed: without PCA no copy is made then.
     medoid
         Says what the point at a position is.
     progress
@@ -63,7 +66,8 @@ def fit(
     if len(points) == 0:
         raise UserError("there is no feature to cluster; were segments made with --describe?")
     space = fit_space(points, spherical=config.spherical, pca=config.pca, whiten=config.whiten)
-    projected = space.project(points)
+    takes_place = in_place and config.pca is None and points.dtype == np.float32
+    projected = space.project(points, points if takes_place else None)
     classes, curve, choice = _classes(projected, config, seed, space.bound, progress)
     progress(f"clustering {len(points):,} points into {classes} classes")
     clustering = cluster(

@@ -50,37 +50,6 @@ def ward(centroids: NDArray[np.floating], sizes: NDArray[np.int64]) -> NDArray[n
     return merges
 
 
-def cut(merges: NDArray[np.float64], groups: int) -> NDArray[np.int64]:
-    """Group of each class where the hierarchy has a given number of groups.
-
-    Parameters
-    ----------
-    merges
-        (K - 1, 4) from `ward`.
-    groups
-        Number of groups, 1 to K.
-
-    Returns
-    -------
-    (K,) int64 in 0..groups-1, numbered by the first class in each.
-
-    Raises
-    ------
-    ValueError
-        There are fewer classes, or no group is asked for.
-    """
-    count = len(merges) + 1
-    if not 1 <= groups <= count:
-        raise ValueError(f"{count} classes cannot be cut into {groups} groups")
-    parent = np.arange(2 * count - 1)
-    for step in range(count - groups):
-        parent[merges[step, :2].astype(np.int64)] = count + step
-    for node in range(2 * count - 2, -1, -1):
-        parent[node] = parent[parent[node]]
-    _, first, members = np.unique(parent[:count], return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[members].astype(np.int64)
-
-
 def _costs(centroids: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """(K, K) squared Ward distances; infinite on the diagonal."""
     costs = np.empty((len(centroids), len(centroids)))

@@ -58,13 +58,17 @@ class Space:
             return 1.0
         return 2.0 if self.scale is None else 2.0 * float(self.scale.max())
 
-    def project(self, points: Floats) -> NDArray[np.float32]:
+    def project(
+        self, points: Floats, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Points of the space; rows of zeros stay zero where there is no PCA.
 
         Parameters
         ----------
         points
             (N, D) features of any floating type.
+        out
+            (N, d) where they go; it may be `points` itself. Absent = a new array.
 
         Returns
         -------
@@ -79,7 +83,8 @@ class Space:
             raise UserError(
                 f"features of shape {points.shape} do not fit {self.dimensions} dimensions"
             )
-        out = np.empty((len(points), self.projected), np.float32)
+        if out is None:
+            out = np.empty((len(points), self.projected), np.float32)
         for rows in chunks(len(points), self.dimensions):
             out[rows] = self._project(unit_rows(points[rows]))
         return out

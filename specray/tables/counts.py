@@ -30,7 +30,8 @@ class ShardCounts:
     file_bytes: int = 0
     """Of the pictures of an edit."""
     points: Mapping[str, int] = field(default_factory=dict)
-    """What has a feature: segments by method, and single patches as ``patch``."""
+    """What has a feature: segments by method, single patches as ``patch``, and the regions that are
+    backgrounds once more as ``background``."""
 
     @property
     def errors(self) -> int:
@@ -91,6 +92,12 @@ def _count_points(rows: pa.Table) -> dict[str, int]:
     described = pc.is_valid(pc.struct_field(segments, "feature"))
     methods = pc.value_counts(pc.struct_field(segments, "method").filter(described)).to_pylist()
     points = {entry["values"]: entry["counts"] for entry in methods}
+    behind = pc.and_(
+        pc.equal(pc.struct_field(segments, "method"), "region"),
+        pc.equal(pc.struct_field(segments, "index"), 0),
+    )
+    if backgrounds := _sum(pc.and_(behind, described)):
+        points["background"] = backgrounds
     kept = rows.filter(pc.is_valid(rows["features"]))
     patches = _sum(pc.multiply(kept["grid_h"], kept["grid_w"]))
     return points | ({"patch": patches} if patches else {})

@@ -72,6 +72,7 @@ POINT = pa.struct(
     [
         # of the segment of the segment table, as is the box
         pa.field("index", pa.int32(), nullable=False),
+        # -1: none, a background that stands apart
         pa.field("class", pa.int32(), nullable=False),
         # in [0, 1]: 1 - distance to its class / distance to the next one
         pa.field("confidence", pa.float32(), nullable=False),

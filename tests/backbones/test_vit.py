@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from specray.backbones import VitBackbone, parse_weights
+from specray.backbones.vit import ClassToken
 from specray.errors import UserError
 
 NAME = "vit_tiny_patch16_224"
@@ -146,3 +147,31 @@ def test_a_block_that_the_model_does_not_have_is_refused() -> None:
 def test_weights_of_another_model_are_refused() -> None:
     with pytest.raises(UserError, match="do not fit"):
         VitBackbone(NAME, state_of("vit_small_patch16_224"))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [(NAME, (64, 96)), (NAME, (224, 224)), ("vit_small_patch14_reg4_dinov2.lvd142m", (56, 70))],
+)
+def test_the_class_token_is_that_of_the_untouched_model_bit_for_bit(
+    name: str, size: tuple[int, int]
+) -> None:
+    state, pixels = state_of(name), images(2, *size)
+    model: Any = timm.create_model(name, num_classes=0, dynamic_img_size=True).eval()
+    model.load_state_dict(state)
+    cfg = model.pretrained_cfg
+    mean, std = (torch.tensor(cfg[key]).view(3, 1, 1) * 255 for key in ("mean", "std"))
+    with torch.inference_mode():
+        expected = model.forward_features((pixels.float() - mean) / std)[:, 0]
+    tokens = ClassToken(name, state)(pixels)
+    assert tokens.dtype == torch.float32
+    assert torch.equal(tokens, expected)
+
+
+def test_a_model_without_a_class_token_is_refused_with_the_remedy() -> None:
+    name = "vit_wee_patch16_reg1_gap_256"
+    state = state_of(name)
+    assert VitBackbone(name, state)(images(1, 32, 32)).isfinite().all()  # its patches are fine
+    with pytest.raises(UserError, match="no class token; use --describe mean") as caught:
+        ClassToken(name, state)
+    assert "\n" not in str(caught.value)

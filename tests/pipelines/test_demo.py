@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from specray.pipelines.demo import DemoConfig, run_demo
+from specray.pipelines.demo import CLASSES, DemoConfig, run_demo
 from specray.sources import open_store
 from specray.tables.reading import read
 from tests.tables.report_cases import read_page
@@ -14,7 +14,7 @@ from tests.tables.report_cases import read_page
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
-def test_the_demo_segments_refines_cuts_out_and_shows_all_of_its_photographs(
+def test_the_demo_segments_labels_cuts_out_and_shows_all_of_its_photographs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = run_demo(DemoConfig(output=str(tmp_path)))
@@ -29,7 +29,10 @@ def test_the_demo_segments_refines_cuts_out_and_shows_all_of_its_photographs(
     assert with_some >= 5 and with_some + page.text.count("No instance") == 10
     assert "fast CRF, short side 480 px" in page.text
 
+    classes = read_page(open_store(str(tmp_path / "labels")))
+    assert result["classes"] == CLASSES and "6 classes in 10 images" in classes.text
+
     hints = capsys.readouterr().err
-    assert result["report"] in hints
-    for job in ("segment", "edit", "export", "report"):
+    assert result["report"] in hints and result["classes_report"] in hints
+    for job in ("segment", "label", "edit", "export", "report"):
         assert f"specray {job} " in hints

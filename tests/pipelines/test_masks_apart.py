@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 from skimage import data
 
 from specray.backbones import BackboneConfig, build_backbone
 from specray.masks import InstanceConfig, RefineConfig
 from specray.masks.config import Refine, Separation
 from specray.pipelines.blocks import DECODED, SEGMENTED, SPECTRA, images_of
-from specray.pipelines.config import SegmentConfig
+from specray.pipelines.config import Method, SegmentConfig
 from specray.pipelines.engine import Engine
 from specray.pipelines.masking import Masking
 from specray.pipelines.masks_apart import MakeMasks, make_masks, masked_block
@@ -88,9 +89,52 @@ def test_instances_apart_are_those_of_the_actor(
 
 
 def test_all_methods_apart_are_those_of_the_actor() -> None:
-    config = dataclasses.replace(CONFIG, methods=("instances", "regions", "objects"))
+    config = dataclasses.replace(CONFIG, methods=get_args(Method))
     row, *_ = check_same_rows(config)
-    assert {s["method"] for s in row["segments"]} == {"instance", "region", "object"}
+    methods = {"instance", "region", "object", "superpixel"}
+    assert {s["method"] for s in row["segments"]} == methods
+
+
+@pytest.mark.parametrize("factor", [None, 8])
+@pytest.mark.parametrize("describe", ["mean", "none"])
+def test_features_apart_are_those_of_the_actor(
+    describe: Literal["mean", "none"], factor: int | None
+) -> None:
+    config = dataclasses.replace(
+        CONFIG,
+        methods=get_args(Method),
+        describe=describe,
+        keep=("features",),
+        spectral=SpectralConfig(downsample_factor=factor),
+    )
+    for row in check_same_rows(config):
+        if row["error"] is not None or row["key"] is None:
+            assert row["features"] is None and row["segments"] is None
+            continue
+        cells = row["grid_h"] * row["grid_w"]
+        channels = len(row["features"]) // cells
+        assert len(row["features"]) == cells * channels > 0
+        for segment in row["segments"]:
+            assert (segment["feature"] is None) == (describe == "none")
+            if segment["feature"] is not None:
+                assert len(segment["feature"]) == channels
+                assert 0 < np.linalg.norm(segment["feature"]) < 1.001
+
+
+def test_a_segment_of_whole_cells_has_the_mean_of_the_features_that_are_kept() -> None:
+    config = dataclasses.replace(CONFIG, methods=("superpixels",), keep=("features",))
+    row = check_same_rows(config)[3]
+    grid = (row["grid_h"], row["grid_w"])
+    kept = np.array(row["features"]).reshape(*grid, -1)
+    unit = kept / np.linalg.norm(kept, axis=-1, keepdims=True)
+    inner = 0
+    for segment in row["segments"]:
+        inside = coco_mask.decode(segment["rle"])[:96, :112].reshape(6, 16, 7, 16)[:, 0, :, 0] > 0
+        right, bottom = np.add(segment["bbox"][:2], segment["bbox"][2:])
+        if right <= 96 and bottom <= 80:  # the remainder counts with the cells beside it
+            inner += 1
+            np.testing.assert_allclose(segment["feature"], unit[inside].mean(axis=0), atol=2e-3)
+    assert inner > 3
 
 
 def check_same_rows(config: SegmentConfig) -> list[Row]:
@@ -107,25 +151,28 @@ def check_same_rows(config: SegmentConfig) -> list[Row]:
     return rows
 
 
-def test_only_instances_need_features_and_get_those_of_their_cells() -> None:
-    assert spectra(CONFIG)["features"].null_count == 4
-    config = dataclasses.replace(
-        CONFIG,
-        methods=("instances", "objects"),
-        spectral=SpectralConfig(downsample_factor=8),
-    )
-    for row in spectra(config).to_pylist():
-        features, vectors = row["features"], row["vectors"]
-        assert (features is None) == (vectors is None)
-        if features is not None:
-            cells = row["grid_h"] * row["grid_w"]
-            assert len(features) % cells == 0 and len(features) // cells > 5
-            assert max(map(abs, features)) == 1  # half precision holds no large numbers
+def test_features_are_handed_over_where_something_needs_those_of_the_cells() -> None:
+    without = dataclasses.replace(CONFIG, methods=("objects", "regions"), describe="none")
+    assert spectra(without)["features"].null_count == 4
+    finer = dataclasses.replace(without, spectral=SpectralConfig(downsample_factor=8))
+    for needs in (
+        {"methods": ("instances", "objects")},
+        {"methods": ("superpixels",)},
+        {"describe": "mean"},
+        {"keep": ("features",)},
+    ):
+        for row in spectra(dataclasses.replace(finer, **needs)).to_pylist():
+            features, vectors = row["features"], row["vectors"]
+            assert (features is None) == (vectors is None)
+            if features is not None:
+                cells = row["grid_h"] * row["grid_w"]
+                assert len(features) % cells == 0 and len(features) // cells > 5
+                assert max(map(abs, features)) == 1  # half precision holds no large numbers
 
 
 @pytest.mark.parametrize("column", ["vectors", "features"])
 def test_an_image_that_raises_is_an_error_row_alone(column: str) -> None:
-    config = dataclasses.replace(CONFIG, methods=("objects", "instances"))
+    config = dataclasses.replace(CONFIG, methods=("objects", "instances"), keep=("features",))
     handed_over = spectra(config)
     values = handed_over[column].to_pylist()
     values[0] = values[0][:-1]
@@ -136,6 +183,7 @@ def test_an_image_that_raises_is_an_error_row_alone(column: str) -> None:
     rows = masked_block(damaged, Masking(config, CELL)).to_pylist()
     assert (rows[0]["error"]["code"], rows[0]["error"]["stage"]) == ("internal", "segment")
     assert rows[0]["segments"] is None and rows[0]["eigenvalues"] is None
+    assert rows[0]["features"] is None and rows[3]["features"] is not None
     assert rows[3] == masked_block(handed_over, Masking(config, CELL)).to_pylist()[3]
 
 
@@ -145,9 +193,13 @@ def test_want_of_memory_is_named() -> None:
 
     _, image = next(images_of(decoded()))
     spectrum = spectra(CONFIG).to_pylist()[0]
-    spectrum |= {name: np.array(spectrum[name]) for name in ("eigenvalues", "vectors")}
+    spectrum |= {name: np.array(spectrum[name]) for name in ("eigenvalues", "vectors", "features")}
     row = make_masks(cast(Masking, starved), image, spectrum)
     assert row["error"]["code"] == "out_of_memory"
+
+
+KEEPING = dataclasses.replace(CONFIG, keep=("eigenvectors", "features"))
+OF_A_SPECTRUM = ("grid_h", "eigenvalues", "eigenvectors", "features", "segments")
 
 
 def test_an_image_that_ends_its_process_is_an_error_row_without_a_spectrum(tmp_path: Path) -> None:
@@ -157,12 +209,12 @@ def test_an_image_that_ends_its_process_is_an_error_row_without_a_spectrum(tmp_p
         "import os; module.Masking.__call__ = lambda self, images, *rest: os._exit(7)",
     )
     path = tmp_path / "spectra.parquet"
-    pq.write_table(spectra(CONFIG), path)
+    pq.write_table(spectra(KEEPING), path)
     code = (
         "import sys, pyarrow.parquet as pq; from tests.pipelines import test_masks_apart as t; "
         "from specray.pipelines.masks_apart import masked_block; "
-        "rows = masked_block(pq.read_table(sys.argv[1]), t.Masking(t.CONFIG, t.CELL), alone=True); "
-        "print(rows.select(['grid_h', 'eigenvalues', 'segments', 'error']).slice(0, 1).to_pylist())"
+        "rows = masked_block(pq.read_table(sys.argv[1]), t.Masking(t.KEEPING, t.CELL), alone=True);"
+        "print(rows.select([*t.OF_A_SPECTRUM, 'error']).slice(0, 1).to_pylist())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)],
@@ -174,7 +226,7 @@ def test_an_image_that_ends_its_process_is_an_error_row_without_a_spectrum(tmp_p
     )
     (row,) = ast.literal_eval(done.stdout.strip().splitlines()[-1])
     assert row.pop("error")["code"] == "crashed"
-    assert row == {"grid_h": None, "eigenvalues": None, "segments": None}
+    assert row == dict.fromkeys(OF_A_SPECTRUM)
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -190,7 +242,7 @@ def test_stage_runs_in_tasks_and_passes_everything_else_through() -> None:
 
 GRAPH = """
 from specray.pipelines.cluster import start_local
-from specray.pipelines.config import SegmentConfig
+from specray.pipelines.config import Method, SegmentConfig
 from specray.pipelines.graph import StreamingPass
 from specray.pipelines.tally import start_tally
 from specray.sources import open_store

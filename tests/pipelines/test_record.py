@@ -10,7 +10,7 @@ import pytest
 
 from specray.backbones import BackboneConfig
 from specray.errors import ErrorCode, UserError
-from specray.masks import InstanceConfig
+from specray.masks import InstanceConfig, SuperpixelConfig
 from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
 from specray.pipelines.record import new_record
 from specray.pipelines.weights import Weights
@@ -18,7 +18,14 @@ from specray.sources import LocalStore, open_store
 from specray.spectral import SpectralConfig
 from specray.tables.run import write_run
 
-CONFIG = SegmentConfig("in", "out", features=BackboneConfig(backbone="descriptor"))
+CONFIG = SegmentConfig(
+    "in",
+    "out",
+    methods=("objects", "regions"),
+    describe="none",
+    features=BackboneConfig(backbone="descriptor"),
+)
+"""What all that has come since leaves as it was."""
 
 
 @pytest.fixture
@@ -49,6 +56,8 @@ def run(**changes: Any) -> RunConfig:
         ({"seed": 7}, "seed: 0 -> 7"),
         ({"methods": ("objects",)}, "methods: ['objects', 'regions'] -> ['objects']"),
         ({"keep": ("eigenvectors",)}, "keep: [] -> ['eigenvectors']"),
+        ({"keep": ("features",)}, "keep: [] -> ['features']"),
+        ({"describe": "mean"}, "describe: None -> mean"),
         ({"images": ImageConfig(image_size=224)}, "image_size: None -> 224"),
         ({"images": ImageConfig(max_pixels=5)}, "max_pixels: 50000000 -> 5"),
         ({"spectral": SpectralConfig(color_lambda=10.0)}, "color_lambda: "),
@@ -132,18 +141,26 @@ def test_the_last_finished_state_is_handed_on_from_run_to_run(output: LocalStore
 INSTANCES = dataclasses.replace(CONFIG, methods=("objects", "instances"))
 
 
-@pytest.mark.parametrize("instances", [InstanceConfig(), InstanceConfig("spectral", 3)])
-def test_an_output_of_before_there_were_instances_goes_on_without_them(
-    output: LocalStore, instances: InstanceConfig
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"instances": InstanceConfig("spectral", 3)},
+        {"superpixels": SuperpixelConfig(7)},
+    ],
+)
+def test_an_output_of_before_there_were_instances_and_features_goes_on_without_them(
+    output: LocalStore, changed: dict[str, Any]
 ) -> None:
     older = written(output, status="finished")
-    del older["configuration"]["instances"]
+    for name in ("instances", "superpixels", "describe"):
+        del older["configuration"][name]
     write_run(output, older)
     assert older["decisive"].keys() == {
         *("input", "methods", "keep", "seed", "schema_version"),
         *("images", "features", "spectral", "objects", "regions", "refinement"),
     }
-    after = record(output, dataclasses.replace(CONFIG, instances=instances))
+    after = record(output, dataclasses.replace(CONFIG, **changed))
     assert after["fingerprint"] == older["fingerprint"]
     assert after["finished_manifest"] == ["manifest/1.parquet"]
 
@@ -154,6 +171,30 @@ def test_an_output_of_before_there_were_instances_is_not_mixed_with_them(
     written(output)
     with pytest.raises(UserError, match=r"methods: .*'regions'\] -> .*'instances'\]"):
         record(output, INSTANCES)
+
+
+def test_an_output_of_before_there_were_features_is_not_mixed_with_them(
+    output: LocalStore,
+) -> None:
+    written(output)
+    with pytest.raises(UserError, match=r"describe: None -> mean, methods: .*'superpixels'"):
+        record(output, SegmentConfig("in", "out", features=CONFIG.features))
+
+
+def test_how_superpixels_are_made_and_segments_described_decides_the_rows(
+    output: LocalStore,
+) -> None:
+    before = SegmentConfig("in", "out")
+    weights = Weights(b"", "a.pt", "aa")
+    write_run(output, record(output, before, weights) | {"manifest": []})
+    assert record(output, before, weights)
+    for changed, difference in (
+        ({"superpixels": SuperpixelConfig(7)}, "superpixels: 40 -> 7"),
+        ({"describe": "crop"}, "describe: mean -> crop"),
+        ({"describe": "none"}, "describe: mean -> None"),
+    ):
+        with pytest.raises(UserError, match=difference):
+            record(output, dataclasses.replace(before, **changed), weights)
 
 
 @pytest.mark.parametrize(

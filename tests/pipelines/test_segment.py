@@ -21,10 +21,14 @@ from specray.backbones import BackboneConfig
 from specray.errors import UserError
 from specray.masks import RefineConfig
 from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
+from specray.pipelines.edit_places import Wanted
+from specray.pipelines.exporting import _COLUMNS as EXPORTED
 from specray.pipelines.graph import StreamingPass
 from specray.pipelines.segment import run_segment
 from specray.sources import open_store
+from specray.tables.commit import list_shards, read_shard
 from specray.tables.reading import read_segments
+from specray.tables.report.build import COLUMNS as REPORTED
 from specray.tables.schema import SEGMENTS
 from tests.pipelines.photographs import BAD, GOOD, HEIGHT, WIDTH, write_photographs
 
@@ -109,15 +113,26 @@ def test_run_json_records_configuration_versions_and_counts(calm: Path) -> None:
     assert run["status"] == "finished"
     assert run["result"]["images"] == 20
     assert run["configuration"]["features"]["backbone"] == "descriptor"
+    assert run["cell"] == 16
     assert {"torch", "specray", "ray"} <= run["versions"].keys()
+
+
+def test_every_segment_has_a_feature_of_one_length(calm: Path) -> None:
+    segments = [s for row in rows_of(calm).to_pylist() for s in row["segments"]]
+    assert {s["method"] for s in segments} == {"object", "region", "superpixel"}
+    (channels,) = {len(s["feature"]) for s in segments}
+    assert channels > 5
+    assert all(0 < np.linalg.norm(s["feature"]) < 1.001 for s in segments)
 
 
 def test_the_same_command_again_does_nothing_and_keeps_every_file(
     photographs: Path, calm: Path
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in (calm / "shards").iterdir()}
+    cell = json.loads((calm / "run.json").read_text())["cell"]
     result = run_segment(configuration(photographs, calm))
     assert (result["images"], result["new_images"]) == (20, 0)
+    assert json.loads((calm / "run.json").read_text())["cell"] == cell
     assert {path: path.stat().st_mtime_ns for path in (calm / "shards").iterdir()} == before
 
 
@@ -262,17 +277,53 @@ def test_a_fault_that_a_person_can_mend_is_one_line_also_from_a_worker(
 def test_kept_eigenvectors_reproduce_the_object(photographs: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(
         configuration(photographs, tmp_path),
-        keep=("eigenvectors",),
+        keep=("eigenvectors", "features"),
         images=ImageConfig(limit=4),
         refinement=RefineConfig("none"),
     )
     run_segment(config)
+    assert len({len(row["features"]) for row in rows_of(tmp_path).to_pylist()}) == 1
     for row in rows_of(tmp_path).to_pylist():
         shape = (5, row["grid_h"], row["grid_w"])
         fiedler = np.array(row["eigenvectors"], dtype=np.float32).reshape(shape)[1]
         objects = [s["rle"] for s in row["segments"] if s["method"] == "object"]
         mask = coco_mask.decode(coco_mask.merge(objects))
         np.testing.assert_array_equal(mask[8::16, 8::16], fiedler > 0)
+
+
+def test_crops_of_a_vit_describe_every_segment_by_a_unit_vector(
+    photographs: Path, tmp_path: Path, vit_tiny: Path
+) -> None:
+    config = dataclasses.replace(
+        configuration(photographs, tmp_path),
+        methods=("regions",),
+        describe="crop",
+        images=ImageConfig(limit=2),
+        features=BackboneConfig("vit_tiny_patch16_224", str(vit_tiny)),
+    )
+    result = run_segment(config)
+    assert (result["images"], result["errors"]) == (2, 0)
+    features = [s["feature"] for row in rows_of(tmp_path).to_pylist() for s in row["segments"]]
+    assert np.array(features).shape[1] == 192
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3)
+
+
+def test_crops_of_the_descriptor_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="use --describe mean") as caught:
+        dataclasses.replace(configuration(tmp_path, tmp_path), describe="crop")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("columns", [EXPORTED, Wanted.columns, REPORTED])
+def test_exports_edits_and_reports_do_not_read_features(
+    calm: Path, columns: tuple[str, ...]
+) -> None:
+    store = open_store(str(calm))
+    (name, *_) = list_shards(store)
+    rows = read_shard(store, name, columns)
+    assert rows is not None and "features" not in rows.column_names
+    fields = {field.name for field in rows.schema.field("segments").type.value_type}
+    assert "rle" in fields and "feature" not in fields
 
 
 def test_a_dry_run_counts_and_writes_nothing(photographs: Path, tmp_path: Path) -> None:

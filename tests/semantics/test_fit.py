@@ -32,6 +32,16 @@ def test_the_same_seed_gives_the_same_bytes_and_the_points_stay_as_they_were() -
     np.testing.assert_array_equal(points, before)
 
 
+def test_points_that_may_be_overwritten_become_their_projection_and_give_the_same_classes() -> None:
+    points = 7 * POINTS
+    config = ClusterConfig(classes=4)
+    kept = fit(points, config=config, seed=0, features=FEATURES)
+    taken = fit(points, config=config, seed=0, features=FEATURES, in_place=True)
+    assert taken.digest == kept.digest
+    np.testing.assert_allclose(taken.means, kept.means, atol=1e-6)
+    np.testing.assert_array_equal(points, kept.space.project(7 * POINTS))
+
+
 def test_no_features_and_too_few_are_refused() -> None:
     with pytest.raises(UserError, match="no feature"):
         fit(POINTS[:0], config=AUTO, seed=0, features=FEATURES)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from specray.errors import ErrorCode
 from specray.tables.counts import ShardCounts, count_rows
-from specray.tables.rows import table_of
-from tests.tables.report_cases import bad_row, good_row
+from specray.tables.rows import Row, table_of
+from tests.tables.report_cases import bad_row, good_row, with_instances
 
 NUMBERS = st.integers(0, 2**40)
 COUNTS = st.builds(
@@ -20,6 +22,7 @@ COUNTS = st.builds(
     dense_fallbacks=NUMBERS,
     segments=NUMBERS,
     bytes=NUMBERS,
+    points=st.dictionaries(st.sampled_from(["region", "superpixel", "patch"]), st.integers(1, 99)),
 )
 ROWS = [
     good_row("a", seed=1),
@@ -36,6 +39,47 @@ def test_images_errors_by_code_fallbacks_and_segments_are_counted() -> None:
     counts = count_rows(table_of(ROWS))
     assert counts == ShardCounts(6, {"corrupt": 2, "empty": 1}, 2, segments)
     assert counts.errors == 3
+
+
+def described(row: Row, *methods: str, patches: bool = False) -> Row:
+    """A good row whose segments of these methods have features, and perhaps its patches."""
+    segments = [
+        s | {"feature": np.ones(3, np.float16) if s["method"] in methods else None}
+        for s in row["segments"]
+    ]
+    values = 3 * row["grid_h"] * row["grid_w"]
+    return row | {"segments": segments, "features": np.ones(values) if patches else None}
+
+
+def test_points_are_the_segments_that_have_features_by_method_and_patches() -> None:
+    good = [row for row in ROWS if "segments" in row]
+    rows = [
+        described(good[0], "object", "region", patches=True),
+        bad_row("b", ErrorCode.CORRUPT),
+        described(good[1], "region", patches=True),
+        described(with_instances(good[2], 4), "instance"),
+    ]
+    of = Counter(s["method"] for row in good for s in row["segments"])
+    patches = 2 * good[0]["grid_h"] * good[0]["grid_w"]
+    counts = count_rows(table_of(rows))
+    assert counts.points == {
+        **{"object": 2, "region": 6, "instance": 4},
+        "background": 2,
+        "patch": patches,
+    }
+    assert of["object"] == 6 and of["region"] == 9  # not all of them
+    parts = [count_rows(table_of(some)) for some in (rows[:2], rows[2:])]
+    assert sum(parts, ShardCounts()) == counts
+
+
+def test_segments_without_features_are_no_points() -> None:
+    assert count_rows(table_of(ROWS)).points == {}
+
+
+def test_counts_of_before_there_were_points_are_read() -> None:
+    older = json.loads(ShardCounts(5, {"corrupt": 1}, 2, 30).to_json())
+    del older["points"]
+    assert ShardCounts.from_json(json.dumps(older)) == ShardCounts(5, {"corrupt": 1}, 2, 30)
 
 
 def test_no_rows_count_nothing() -> None:

@@ -14,7 +14,13 @@ from typing import Any, Final
 import torch
 from threadpoolctl import threadpool_limits
 
-from specray.backbones import Backbone, BackboneConfig, build_backbone
+from specray.backbones import (
+    Backbone,
+    BackboneConfig,
+    CropEncoder,
+    build_backbone,
+    build_class_token,
+)
 from specray.errors import UserError
 from specray.pipelines.benchmark.accuracy import accuracy_rows
 from specray.pipelines.benchmark.end_to_end import end_to_end_rows
@@ -23,6 +29,9 @@ from specray.pipelines.benchmark.instances.cases import read_cases
 from specray.pipelines.benchmark.instances.ladder import ladder_rows
 from specray.pipelines.benchmark.instances.separation import job_rows, separation_rows
 from specray.pipelines.benchmark.instances.stage import kernel_rows, stage_rows
+from specray.pipelines.benchmark.labels.camvid import class_names, read_split, split_paths
+from specray.pipelines.benchmark.labels.describing import describing_rows
+from specray.pipelines.benchmark.labels.protocols import DSM, SETTINGS, baseline_row, setting_row
 from specray.pipelines.benchmark.refinement import refinement_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
 from specray.pipelines.benchmark.timing import one_thread
@@ -39,12 +48,14 @@ KERNEL_PATCHES: Final = (900, 3600)
 KERNEL_REPEATS: Final = 7
 STAGE_SIZES: Final = ((640, 480), (1280, 720))
 STAGE_IMAGES: Final = 3
+DESCRIBE_REPEATS: Final = 9
 STAGE_REPEATS: Final = 2
 """Few: the reference takes up to ten seconds an image."""
 _NOTE: Final = (
     "Scores are those of this backbone and these images, beside those of trivial answers (a box in "
-    "the middle of each image; for instances, coordinates and connected components); with a "
-    "supervised backbone they say nothing about the papers' unsupervised figures."
+    "the middle of each image; for instances, coordinates and connected components; for classes, "
+    "k-means on bare patches); with a supervised backbone they say nothing about the papers' "
+    "unsupervised figures."
 )
 
 
@@ -53,8 +64,8 @@ class BenchmarkConfig:
     """Measure specray against the reference calls and a bare backbone loop, side by side.
 
     Every speed is a ratio of two medians taken in turns in one process. With a root of
-    labelled sets, objects and instances are scored too, beside the scores of trivial answers: a box
-    in the middle; coordinates, connected components.
+    labelled sets, objects, instances and classes are scored too, beside the scores of trivial
+    answers: a box in the middle; coordinates, connected components; k-means on bare patches.
 
     Try: specray benchmark --output bench --backbone descriptor
 
@@ -63,8 +74,8 @@ class BenchmarkConfig:
     output
         Folder for benchmark.json and benchmark.txt.
     data
-        Root of the labelled sets davis2016_val, kangaroo, coco_tiny; absent = the photographs of
-        scikit-image alone, and no scores.
+        Root of the labelled sets davis2016_val, kangaroo, coco_tiny, camvid; absent = the
+        photographs of scikit-image alone, and no scores.
     backbone
         As in `specray segment`.
     weights
@@ -84,9 +95,11 @@ class BenchmarkConfig:
         "agreement",
         "refinement",
         "instance-stage",
+        "describing",
         "end-to-end",
         "accuracy",
         "instances",
+        "labels",
     )
     threads: int | None = None
 
@@ -125,7 +138,7 @@ def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmark.json").write_text(json.dumps(result, indent=2))
     table = [describe(row) for row in rows]
-    if {"accuracy", "instances"} & set(config.parts):
+    if {"accuracy", "instances", "labels"} & set(config.parts):
         table.append(_NOTE)
     (folder / "benchmark.txt").write_text("\n".join(table) + "\n")
     return result
@@ -200,12 +213,48 @@ def _instances(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str
         yield from job_rows(split, cases, job, backbone.patch_size)
 
 
+def _describing(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    with one_thread():
+        path = photographs(config.data)[0]
+        yield from describing_rows(path, backbone, _crops(config), DESCRIBE_REPEATS)
+
+
+def _labels(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    root = Path(config.data or "", "camvid")
+    if config.data is None or not root.is_dir():
+        return
+    names, cell = class_names(root), SegmentConfig("", "").spectral.cell(backbone.patch_size)
+    train, test = (read_split(split_paths(root, split), backbone) for split in ("train", "test"))
+    few_paths = split_paths(root, "test", step=5)
+    few = read_split(few_paths, backbone)
+    for protocol, fitted, scored in (("transductive", few, few), ("held out", train, test)):
+        about = {"protocol": protocol, "images": len(scored.truth)}
+        yield baseline_row(fitted, scored, names, cell) | about
+        for setting in SETTINGS:
+            yield setting_row(setting, fitted, scored, names, cell) | about
+    if (crops := _crops(config)) is not None:
+        cropped = read_split(few_paths, backbone, crops)
+        about = {"protocol": "transductive", "images": len(few_paths)}
+        yield setting_row(DSM, cropped, cropped, names, cell) | about
+
+
+def _crops(config: BenchmarkConfig) -> CropEncoder | None:
+    """None for the descriptor, which has no class token."""
+    features = BackboneConfig(backbone=config.backbone, weights=config.weights)
+    weights = load_weights(features, None)
+    if weights.data is None:
+        return None
+    return build_class_token(features, weights.data, weights.source, "cpu")
+
+
 MEASURES: Final = {
     "solver": _solver,
     "agreement": _agreement,
     "refinement": _refinement,
     "instance-stage": _instance_stage,
+    "describing": _describing,
     "end-to-end": _end_to_end,
     "accuracy": _accuracy,
     "instances": _instances,
+    "labels": _labels,
 }

@@ -27,11 +27,16 @@ POINTS: Final[dict[Source, str]] = {
 class LabelConfig:
     """Give the segments of a segment run classes that mean the same across all images.
 
-    Clusters the features of all segments (k-means, FAISS) and writes the semantic map of every
-    image. The classes are in codebook.safetensors: the same command again labels new images by
-    them, so does --codebook elsewhere. Class ids go by size, 0 has the most segments.
+    Clusters the features of all segments (k-means, FAISS) and writes one row per image: its
+    semantic map, a mask per class, and the class and confidence of each segment. The classes are in
+    codebook.safetensors: the same command again labels new images by them, so does --codebook
+    elsewhere; with --names it names them. Class ids go by size, 0 has the most segments. specray
+    report shows the classes, specray export --classes merges them.
 
     Try: specray label --input out/ --output labels/ --classes 20
+
+    As in DSM: specray segment with --regions 15 --erode 2 --dilate 5 --describe crop --refine none,
+    then --source regions --background merged --no-spherical --refine none.
 
     Parameters
     ----------
@@ -40,8 +45,8 @@ class LabelConfig:
     output
         Where the codebook and the table go: a folder or URI of its own.
     source
-        What is clustered: `superpixels`, `regions`, `objects` or `instances` (by which the run
-        looked for them, see its --methods), or single `patches` (it needs --keep features).
+        What is clustered: `superpixels`, `regions`, `objects` or `instances`, if the run looked
+        for them (its --methods), or single `patches`, if it kept them (its --keep features).
     background
         With regions, what becomes of region 0 of each image. `class`: it is labelled like any
         other; `apart`: it has no class, and is left out of the clustering; `merged`: left out, too,

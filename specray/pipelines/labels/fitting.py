@@ -46,6 +46,7 @@ def fit_codebook(
         seed=config.seed,
         features=features,
         total=total,
+        in_place=True,
         medoid=lambda place: _medoid(sample, place),
         progress=lambda line: print(line, file=sys.stderr),
     )

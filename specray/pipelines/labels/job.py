@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,7 @@ from specray.errors import ImageError, Stage, UserError
 from specray.pipelines.derived import DerivedOutput, SegmentRun, check_place, finished_run
 from specray.pipelines.error_limit import check_errors
 from specray.pipelines.labels.config import POINTS, LabelConfig
-from specray.pipelines.record import record_of
+from specray.pipelines.record import finished_manifest, record_of
 from specray.sources import Store, open_parent, open_store
 from specray.tables.counts import ShardCounts
 from specray.tables.objects import if_there
@@ -60,14 +61,15 @@ def _label(config: LabelConfig, stack: ExitStack) -> dict[str, Any]:
     check_place(store, "label", {"--input": segments, "--images": images})
     total = _points(config, run)
     codebook = _codebook(config, run, store, endpoint, total, stack)
-    record = _record(config, run, store, codebook.digest)
+    record = _record(config, run, store, endpoint, codebook.digest)
     record |= {"segments": segments.uri, "clustering": codebook.summary()}
 
     output = DerivedOutput(store, record, run, Stage.LABEL)
     if config.overwrite:
         output.clear()
-    store.write(CODEBOOK, codebook.to_bytes())
     output.begin()
+    # only now that the output is ours; what is killed in between is clustered again, to the same
+    store.write(CODEBOOK, codebook.to_bytes())
     missing = output.missing(config.retry)
     counts = output.counts_without(missing)
     work: dict[str, Any] = {}
@@ -119,8 +121,14 @@ def _points(config: LabelConfig, run: SegmentRun) -> int:
         raise UserError(
             f"the segments of {run.store.uri} have no features; segment with --describe mean"
         )
-    counts = sum(run.counts.values(), ShardCounts())
-    return counts.points.get(POINTS[source], 0)
+    points = sum(run.counts.values(), ShardCounts()).points
+    found = points.get(POINTS[source], 0)
+    if config.background != "class":
+        found -= points.get("background", 0)
+    if not found:
+        what = "regions but backgrounds" if points.get(POINTS[source]) else source
+        raise UserError(f"the run at {run.store.uri} found no {what}: there is nothing to label")
+    return found
 
 
 def _codebook(
@@ -132,27 +140,43 @@ def _codebook(
     stack: ExitStack,
 ) -> Codebook:
     """The classes: those that are given, or that the output has already, or new ones."""
-    from specray.semantics import Codebook, read_names
+    from specray.semantics import read_names
 
     features = _feature_space(config, run)
-    found = None
-    if config.codebook is not None:
-        found = Codebook.from_bytes(_read(config.codebook, "--codebook", endpoint))
-    elif not config.overwrite and (there := _there(config, run, store)) is not None:
-        found = there
-        print(f"labelling by the {len(found.ids)} classes in {store.uri}", file=sys.stderr)
+    # all that may be wrong with files is said before the clustering, which takes its time
+    old = _given(config.match, "--match", endpoint, features)
+    names = {}
+    if config.names is not None:
+        names = read_names(_read(config.names, "--names", endpoint), config.names)
+    found = _given(config.codebook, "--codebook", endpoint, features)
+    if found is None and not config.overwrite:
+        found = _there(config, run, store, endpoint)
     if found is None:
         found = _fitted(config, run, total, features, stack)
-        if config.match is not None:
-            found = found.matched(Codebook.from_bytes(_read(config.match, "--match", endpoint)))
+        if old is not None:
+            found = found.matched(old)
+    if config.background == "merged" and 0 not in found.ids:
+        raise UserError("--background merged is for codebooks that have a class 0; use apart")
+    return found.renamed(names)
+
+
+def _given(
+    uri: str | None, flag: str, endpoint: str | None, features: Mapping[str, Any]
+) -> Codebook | None:
+    """The codebook that a flag names, if it does; its classes must be of these features."""
+    from specray.semantics import Codebook
+
+    if uri is None:
+        return None
+    found = Codebook.from_bytes(_read(uri, flag, endpoint))
     found.require(features)
-    if config.names is not None:
-        found = found.renamed(read_names(_read(config.names, "--names", endpoint), config.names))
     return found
 
 
-def _there(config: LabelConfig, run: SegmentRun, store: Store) -> Codebook | None:
-    """The classes of an earlier run of this command on the output.
+def _there(
+    config: LabelConfig, run: SegmentRun, store: Store, endpoint: str | None
+) -> Codebook | None:
+    """The classes of an earlier run of this command on the output; None before it had any.
 
     Raises
     ------
@@ -165,19 +189,18 @@ def _there(config: LabelConfig, run: SegmentRun, store: Store) -> Codebook | Non
     if earlier is None:
         return None
     digest = earlier.get("decisive", {}).get("codebook")
-    _record(config, run, store, digest)  # which refuses
+    _record(config, run, store, endpoint, digest)  # which refuses
     blob = if_there(store, CODEBOOK, lambda: store.read(CODEBOOK))
-    if blob is None:
-        raise UserError(
-            f"{CODEBOOK} is gone from {store.uri}, and with it what its classes are; pass "
-            "--overwrite to cluster anew"
-        )
-    found = Codebook.from_bytes(blob.data)
-    if found.digest != digest:
-        raise UserError(
-            f"{CODEBOOK} in {store.uri} is not that of its run; pass --overwrite to cluster anew"
-        )
-    return found
+    found = None if blob is None else Codebook.from_bytes(blob.data)
+    if found is not None and found.digest == digest:
+        print(f"labelling by the {len(found.ids)} classes in {store.uri}", file=sys.stderr)
+        return found
+    if finished_manifest(earlier) is None:
+        return None  # killed before it could write them
+    raise UserError(
+        f"{CODEBOOK} of {store.uri} is gone or is another, and with it what its classes are; pass "
+        "--overwrite to cluster anew"
+    )
 
 
 def _read(uri: str, flag: str, endpoint: str | None) -> bytes:
@@ -201,14 +224,12 @@ def _fitted(
 ) -> Codebook:
     from specray.pipelines.labels.fitting import fit_codebook
 
-    if not total:
-        raise UserError(f"the run at {run.store.uri} found no {config.source}: nothing to cluster")
     _start_ray(stack)
     return fit_codebook(config, run, total, features)
 
 
 def _record(
-    config: LabelConfig, run: SegmentRun, store: Store, codebook: str | None
+    config: LabelConfig, run: SegmentRun, store: Store, endpoint: str | None, codebook: str | None
 ) -> dict[str, Any]:
     """The record of the run before it begins; see `record_of`."""
     decisive: dict[str, Any] = {
@@ -221,6 +242,9 @@ def _record(
     }
     if config.codebook is None:
         decisive |= {"seed": config.seed, "clusters": dataclasses.asdict(config.clusters)}
+    if config.match is not None:
+        old = _read(config.match, "--match", endpoint)
+        decisive["match"] = hashlib.sha256(old).hexdigest()
     as_stored = json.loads(json.dumps(decisive))
     return record_of("label", config, as_stored, store, overwrite=config.overwrite)
 
@@ -233,7 +257,8 @@ def _stream(
     codebook: Codebook,
     todo: Sequence[tuple[Shard, str]],
 ) -> tuple[ShardCounts, dict[str, Any]]:
-    from specray.pipelines.labels.labelling import Labeller, LabelPass, RefineMap
+    from specray.pipelines.labels.labeller import Labeller, RefineMap
+    from specray.pipelines.labels.labelling import LabelPass
     from specray.pipelines.labels.places import LabelPlaces
 
     made = run.configuration["images"]

@@ -101,27 +101,3 @@ def _matrix(flat: NDArray[np.float16], lengths: NDArray[np.integer]) -> NDArray[
             "channels; segment all images with one backbone"
         )
     return flat.reshape(len(lengths), -1) if len(lengths) else np.zeros((0, 0), np.float16)
-
-
-def priorities(keys: NDArray[np.uint64], index: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """(P,) uniform numbers that depend on key and index alone; the smallest are a sample.
-
-    Parameters
-    ----------
-    keys
-        (P,) `derive_seed` of the seed and the key of the image.
-    index
-        (P,) of the point within its image.
-
-    References
-    ----------
-    The mixing function is splitmix64's (Steele, Lea, Flood, OOPSLA 2014).
-    """
-    with np.errstate(over="ignore"):
-        x = keys.astype(np.uint64) * np.uint64(2) + index.astype(np.uint64) * np.uint64(
-            0x9E3779B97F4A7C15
-        )
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed: NDArray[np.uint64] = x ^ (x >> np.uint64(31))
-    return mixed

@@ -18,15 +18,18 @@ from specray.errors import UserError
 from specray.pipelines.cluster import data_context
 from specray.pipelines.faults import faults_as_user_errors
 from specray.pipelines.labels.config import Source
-from specray.pipelines.labels.points import columns_of, points_of, priorities
+from specray.pipelines.labels.points import columns_of, points_of
 from specray.pipelines.progress import Progress
 from specray.pipelines.tally import start_tally
-from specray.seeds import derive_seed
+from specray.seeds import derive_seed, mixed
 from specray.sources import Store
 from specray.tables.commit import read_shard
 
 _BLOCKS: Final = 2000
 """Tasks that read the shards, at most: more only cost Ray's time."""
+
+_ROWS: Final = 32
+"""Rows whose points are made at a time: those of patches are large."""
 
 _CHUNK: Final = 2**16
 """Points that are moved at a time."""
@@ -47,8 +50,6 @@ class Sample:
     """(M,) as in `Points`."""
     boxes: NDArray[np.float32] | None
     """(M, 4) of segments; None for patches."""
-    total: int
-    """Points of the dataset."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,19 @@ class ReadPoints:
     tally: Any
 
     def __call__(self, names: pa.Table) -> Iterator[pa.Table]:
-        """One table per shard."""
+        """Tables of some images each."""
         for name in names["item"].to_pylist():
             rows = read_shard(self.store, name, columns_of(self.source))
             if rows is None:
                 raise UserError(f"{name} in {self.store.uri} is gone; run specray segment again")
-            yield self._sampled(rows)
             self.tally.add.remote(rows.num_rows, 0, 0)
+            for start in range(0, rows.num_rows, _ROWS):
+                yield self._sampled(rows.slice(start, _ROWS))
 
     def _sampled(self, rows: pa.Table) -> pa.Table:
         points = points_of(rows, self.source, self.foreground)
         seeds = [derive_seed(self.seed, key) for key in rows["key"].to_pylist()]
-        priority = priorities(np.array(seeds, np.uint64)[points.rows], points.index)
+        priority = mixed(np.array(seeds, np.uint64)[points.rows], points.index)
         kept = np.flatnonzero(priority <= np.uint64(self.below))
         features, segments = points.features[kept], points.segments
         boxes = None if segments is None else pc.struct_field(segments.take(kept), "bbox")
@@ -124,7 +126,7 @@ def draw(
     store, shards, images
         The output of the segment job, names of its shards in order, and how many images they have.
     total
-        Points that it has, with the background of regions.
+        Points that it has.
     most
         Points to keep; memory for these is all that is taken.
     source, foreground
@@ -148,7 +150,7 @@ def draw(
         found = _Filling(room)
         for block in graph.iter_batches(batch_size=None, batch_format="pyarrow"):
             found.add(block)
-    return found.sample(most, total)
+    return found.sample(most)
 
 
 class _Filling:
@@ -179,9 +181,8 @@ class _Filling:
         self._rest.append(block.drop_columns(["feature"]))
         self._count += count
 
-    def sample(self, most: int, total: int) -> Sample:
-        if self._features is None:
-            raise UserError("no segment has a feature; run specray segment with --describe mean")
+    def sample(self, most: int) -> Sample:
+        assert self._features is not None  # somebody has counted the points
         rest = pa.concat_tables(self._rest)
         features = self._features[: self._count]
         if self._count > most:
@@ -196,4 +197,4 @@ class _Filling:
         if rest["bbox"].null_count == 0:
             flat = pc.list_flatten(rest["bbox"]).combine_chunks().to_numpy()
             boxes = flat.reshape(-1, 4)
-        return Sample(features, rest["key"], rest["index"].to_numpy(), boxes, total)
+        return Sample(features, rest["key"], rest["index"].to_numpy(), boxes)

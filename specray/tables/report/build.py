@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Final
 
 from specray.sources import Store
 from specray.tables.reading import read_segments
@@ -17,6 +18,13 @@ from specray.tables.report.pictures import density_map, png
 from specray.tables.report.records import read_reported_run
 from specray.tables.report.render import render_page
 from specray.tables.rows import Row
+from specray.tables.schema import MASKS, SEGMENTS
+
+COLUMNS: Final = (
+    *(name for name in SEGMENTS.names if name not in {"segments", "features"}),
+    *MASKS,
+)
+"""Of the segment table: all but the features, which are most of its bytes."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def build_report(
     run = read_reported_run(output, "segment")
     if edits is not None:
         check_cutouts(edits, run)  # before the long way through the rows
-    found = gather(read_segments(output), samples, run["configuration"]["methods"])
+    found = gather(read_segments(output, COLUMNS), samples, run["configuration"]["methods"])
     shown = found.gallery
     cutouts = None
     if edits is not None:

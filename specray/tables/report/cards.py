@@ -45,6 +45,7 @@ class Card:
     objects: int
     regions: int
     instances: int
+    superpixels: int
     fiedler: float | None
     """lambda_1, the second smallest eigenvalue."""
     unavailable: str | None
@@ -178,6 +179,7 @@ def _drawing(
         objects=len(objects),
         regions=len(_segments(row, "region")),
         instances=len(_segments(row, "instance")),
+        superpixels=len(_segments(row, "superpixel")),
         fiedler=values[1] if len(values) > 1 else None,
         unavailable=unavailable,
         uncut=uncut,

@@ -52,6 +52,7 @@ class Gathered:
     objects: int = 0
     regions: int = 0
     instances: int = 0
+    superpixels: int = 0
     dense_fallbacks: int = 0
     histograms: dict[str, Histogram] = field(default_factory=_histograms)
     places: NDArray[np.int64] = field(
@@ -115,6 +116,7 @@ def _add_good(found: Gathered, rows: pa.Table, with_instances: bool) -> None:
     is_object = np.asarray(pc.equal(method, "object"), dtype=np.bool_)
     found.objects += int(is_object.sum())
     found.regions += int(is_region.sum())
+    found.superpixels += pc.sum(pc.equal(method, "superpixel")).as_py() or 0
     per_image = np.bincount(parents[is_region], minlength=rows.num_rows)
     found.histograms["regions"].add(per_image[per_image > 0].astype(np.float64))
 

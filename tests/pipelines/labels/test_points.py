@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy import stats
 
 from specray.errors import UserError
 from specray.pipelines.labels.config import Source
-from specray.pipelines.labels.points import columns_of, points_of, priorities
-from specray.seeds import derive_seed
+from specray.pipelines.labels.points import columns_of, points_of
 from specray.tables.rows import Row, table_of
 
 RLE = {"size": [4, 4], "counts": b"04<"}
@@ -104,14 +102,3 @@ def test_its_columns_are_enough(source: Source) -> None:
     assert len(points_of(table().select(sorted(names)), source).rows) == (
         3 if source == "superpixels" else 0
     )
-
-
-def test_priorities_are_uniform_and_depend_on_nothing_else() -> None:
-    keys = np.array([derive_seed(0, str(i)) for i in range(500)], np.uint64).repeat(40)
-    index = np.tile(np.arange(40), 500)
-    found = priorities(keys, index)
-    assert len(np.unique(found)) == len(found)
-    assert stats.kstest(found / 2**64, "uniform").pvalue > 0.01
-    for image in (found.reshape(500, 40)[:, 0], found.reshape(500, 40)[7]):
-        assert stats.kstest(image / 2**64, "uniform").pvalue > 0.001
-    np.testing.assert_array_equal(priorities(keys[::-1], index[::-1]), found[::-1])

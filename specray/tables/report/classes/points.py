@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from specray.errors import UserError
-from specray.seeds import derive_seed
+from specray.seeds import derive_seed, mixed
 
 Ints = NDArray[np.int64]
 
@@ -90,7 +90,7 @@ def points_of(rows: pa.Table, masks: Masks, ids: Ints) -> Points:
     index = _ints(values, "index")
     confidence = np.asarray(pc.struct_field(values, surety), dtype=np.float64)
     seeds = np.array([derive_seed(0, key) for key in rows["key"].to_pylist()], dtype=np.uint64)
-    draw = _mixed(seeds[row], index.astype(np.uint64))
+    draw = mixed(seeds[row], index)
     boxes = pc.struct_field(values, "bbox")
     return Points(row, position, index, confidence, boxes, draw, are_masks)
 
@@ -101,15 +101,6 @@ def _positions(found: Ints, ids: Ints) -> Ints:
     if len(unknown):
         raise UserError(f"the table has class {unknown[0]}, of which its run.json knows nothing")
     return places
-
-
-def _mixed(seeds: NDArray[np.uint64], index: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Random numbers out of a seed per image and the index of a region (SplitMix64)."""
-    mixed: NDArray[np.uint64] = seeds + index * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed
 
 
 def _flat(lists: pa.ChunkedArray) -> pa.Array:
