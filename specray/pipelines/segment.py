@@ -47,9 +47,9 @@ def run_segment(config: SegmentConfig) -> dict[str, Any]:
         from specray.pipelines.estimate import estimate
         from specray.pipelines.segmenting import EngineFactory
 
-        patch_size = _build(config, weights).patch_size
+        side = _build(config, weights).patch_size
         engine = EngineFactory(config, weights.sha256, "cpu")()
-        found = dataclasses.asdict(estimate(config, source, engine, patch_size, entries))
+        found = dataclasses.asdict(estimate(config, source, engine, side, entries))
         return {"job": "segment", "dry_run": True, **found, "output": config.output}
 
     record = new_record(config, source, store, weights)
