@@ -78,9 +78,13 @@ def command(segments: Path, output: Path, environment: dict[str, str]) -> Iterat
         running.end()
 
 
-KILLED_BEFORE_ITS_CLAIM = """
+KILLED_BEHIND_ITS_CLAIM = """
 import os, signal
-module.Output.begin = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+begin = module.Output.begin
+def claimed(self):
+    begin(self)
+    os.kill(os.getpid(), signal.SIGKILL)
+module.Output.begin = claimed
 """
 
 KILLED_WITH_A_WORKER = """
@@ -138,12 +142,12 @@ def ends_as_calm(calm: Calm, output: Path) -> dict[str, Any]:
     return result
 
 
-def test_killed_with_classes_but_no_record_it_finds_the_same_classes(
+def test_killed_with_a_record_but_no_classes_it_finds_the_same_classes(
     calm: Calm, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    killed(calm, output, "specray.pipelines.output", KILLED_BEFORE_ITS_CLAIM)
-    assert (output / CODEBOOK).exists() and not (output / "run.json").exists()
+    killed(calm, output, "specray.pipelines.output", KILLED_BEHIND_ITS_CLAIM)
+    assert (output / "run.json").exists() and not (output / CODEBOOK).exists()
     assert ends_as_calm(calm, output)["new_images"] == IMAGES
 
 

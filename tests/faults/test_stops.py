@@ -129,14 +129,17 @@ def test_a_driver_killed_at_the_worst_moments_loses_and_repeats_nothing(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room for the first shards."""
+def small_disk(tmp_path: Path, calm: Path) -> Iterator[Path]:
+    """A file system with room for half of the shards."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small file system")
     disk = tmp_path / "disk"
     disk.mkdir()
+    size = sum(map(len, shards(calm).values())) // 2
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk],
+        capture_output=True,
+        text=True,
     )
     if mounted.returncode:
         pytest.skip(f"this machine mounts no tmpfs: {mounted.stderr.strip()}")

@@ -32,8 +32,9 @@ def half(height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.bool_]:
 
 def place(data: bytes, *masks: NDArray[np.bool_], **changed: Any) -> dict[str, Any]:
     rles = [coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
+    height, width = masks[0].shape if masks else (HEIGHT, WIDTH)
     known = {"key": "a/b.jpg", "size": len(data), "etag": _md5(data), "cell": 0.0, "masks": rles}
-    return known | changed
+    return known | {"height": height, "width": width} | changed
 
 
 def _md5(data: bytes) -> str:

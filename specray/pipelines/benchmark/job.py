@@ -32,6 +32,7 @@ from specray.pipelines.benchmark.instances.stage import kernel_rows, stage_rows
 from specray.pipelines.benchmark.labels.camvid import class_names, read_split, split_paths
 from specray.pipelines.benchmark.labels.describing import describing_rows
 from specray.pipelines.benchmark.labels.protocols import DSM, SETTINGS, baseline_row, setting_row
+from specray.pipelines.benchmark.labels.scale import scale_rows
 from specray.pipelines.benchmark.refinement import refinement_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
 from specray.pipelines.benchmark.timing import one_thread
@@ -49,6 +50,11 @@ KERNEL_REPEATS: Final = 7
 STAGE_SIZES: Final = ((640, 480), (1280, 720))
 STAGE_IMAGES: Final = 3
 DESCRIBE_REPEATS: Final = 9
+SCALE_IMAGES: Final = 1000
+SCALE_DIMENSIONS: Final = 384
+SCALE_CLASSES: Final = 27
+SCALE_FITS: Final = (1_000_000, 10_000)
+"""Points that classes are fitted to: all 40,000, or a sample."""
 STAGE_REPEATS: Final = 2
 """Few: the reference takes up to ten seconds an image."""
 _NOTE: Final = (
@@ -100,6 +106,7 @@ class BenchmarkConfig:
         "accuracy",
         "instances",
         "labels",
+        "label-scale",
     )
     threads: int | None = None
 
@@ -238,6 +245,10 @@ def _labels(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, A
         yield setting_row(DSM, cropped, cropped, names, cell) | about
 
 
+def _label_scale(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    yield from scale_rows(SCALE_IMAGES, SCALE_DIMENSIONS, SCALE_CLASSES, SCALE_FITS)
+
+
 def _crops(config: BenchmarkConfig) -> CropEncoder | None:
     """None for the descriptor, which has no class token."""
     features = BackboneConfig(backbone=config.backbone, weights=config.weights)
@@ -257,4 +268,5 @@ MEASURES: Final = {
     "accuracy": _accuracy,
     "instances": _instances,
     "labels": _labels,
+    "label-scale": _label_scale,
 }
