@@ -45,6 +45,18 @@ def deadly(self, target):
 module.Path.replace = deadly
 """
 
+WAIT_AT_A_RENAME = """
+import time
+replace = module.Path.replace
+
+def slow(self, target):
+    if target.parent.name == "shards" and list(target.parent.glob("*.parquet")):
+        time.sleep(3)
+    replace(self, target)
+
+module.Path.replace = slow
+"""
+
 AT_THE_END = """
 write_run = module.write_run
 
@@ -85,7 +97,9 @@ def test_signals_stop_a_run_within_half_a_minute_and_it_continues(
     photographs: Path, calm: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     output = tmp_path / "out"
-    with segment(photographs, output) as running:
+    # commits wait for the signal, which may come late where the machine is busy
+    environment = injected(tmp_path / "code", LOCAL, WAIT_AT_A_RENAME)
+    with segment(photographs, output, environment=environment) as running:
         assert running.wait_for(committed(running, output, 1))
         start = time.monotonic()
         running.process.send_signal(number)
