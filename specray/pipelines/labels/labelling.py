@@ -9,18 +9,12 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-from ray.data import DataContext, Dataset, TaskPoolStrategy
 
 from specray.errors import Stage
-from specray.pipelines.cluster import data_context, plan_resources
-from specray.pipelines.committing import Commit
+from specray.pipelines.derived_pass import DerivedPass
 from specray.pipelines.labels.labeller import Labeller, RefineMap
 from specray.pipelines.labels.places import PLACES, LabelPlaces
-from specray.pipelines.ledger import Ledger
-from specray.pipelines.progress import Progress
 from specray.pipelines.revisiting import Revisit
-from specray.pipelines.segmented_source import SegmentedSource
-from specray.pipelines.tally import start_tally
 from specray.sources import Store
 from specray.tables.counts import ShardCounts
 from specray.tables.rows import Row, segment_row
@@ -116,57 +110,22 @@ class LabelPass:
     max_error_rate: float
 
     def run(self) -> tuple[ShardCounts, dict[str, Any]]:
-        """Commit every shard, with a progress line; returns counts and how it went, see `Tally`.
+        """Commit every shard; returns counts and how it went, as `DerivedPass.run`."""
+        longest = max(shard.rows for shard, _ in self.shards)
+        counts, work = DerivedPass(
+            self.places,
+            self._stage,
+            self.output,
+            LABELS,
+            BATCH if self.refine is not None else min(UNREFINED_BATCH, longest),
+            self.shards,
+            self.num_workers,
+            self.max_error_rate,
+        ).run()
+        return counts, {"images_per_second": work["images_per_second"]}
 
-        Raises
-        ------
-        UserError
-            The cluster has no room, a store does not answer, or too many of the images are
-            errors. What was committed stays.
-        """
-        plan = plan_resources(ray.cluster_resources(), "cpu", self.num_workers)
-        batches = sum(-(-shard.work // self._batch) for shard, _ in self.shards)
-        workers = min(plan.actors, batches)  # of more Ray would warn
-        tally = start_tally(workers)
-        ledger = Ledger([shard for shard, _ in self.shards], self.max_error_rate)
-        with DataContext.current(data_context()):
-            graph = self._graph(workers, tally)
-        with Progress(ledger.work, lambda: ray.get(tally.read.remote())):
-            ledger.take(graph)
-        work = ray.get(tally.summary.remote(ledger.work))
-        return ledger.counts, {"images_per_second": work["images_per_second"]}
-
-    @property
-    def _longest(self) -> int:
-        """Images of the largest shard."""
-        return max(shard.rows for shard, _ in self.shards)
-
-    @property
-    def _batch(self) -> int:
-        return BATCH if self.refine is not None else min(UNREFINED_BATCH, self._longest)
-
-    def _graph(self, workers: int, tally: Any) -> Dataset:
-        # whole batches, so that none spans two shards
-        places = -(-self._longest // self._batch) * self._batch
-        source = SegmentedSource(self.places, self.shards, places)
-        listed = ray.data.read_datasource(source).repartition(
-            target_num_rows_per_block=self._batch, strict=True
-        )
+    def _stage(self, tally: Any) -> Label:
         revisit = None
         if self.refine is not None:
             revisit = Revisit(self.images, self.refine, Stage.LABEL, tally)
-        labelled = listed.map_batches(
-            Label(ray.put(self.labeller), revisit, tally),
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=1,
-            compute=TaskPoolStrategy(workers),
-        )
-        receipts: Dataset = labelled.map_batches(
-            Commit(self.output, LABELS),
-            batch_size=places,
-            batch_format="pyarrow",
-            num_cpus=0,
-            compute=TaskPoolStrategy(workers),  # else a process for each shard that is ready
-        )
-        return receipts
+        return Label(ray.put(self.labeller), revisit, tally)
