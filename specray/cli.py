@@ -27,6 +27,12 @@ from specray.errors import UserError
 JOBS = {
     "segment": ("specray.pipelines.segment", "SegmentConfig", "run_segment"),
     "label": ("specray.pipelines.labels.job", "LabelConfig", "run_label"),
+    "train-primaps": (
+        "specray.pipelines.training.job",
+        "TrainPrimapsConfig",
+        "run_train_primaps",
+    ),
+    "predict": ("specray.pipelines.predict.job", "PredictConfig", "run_predict"),
     "export": ("specray.pipelines.export", "ExportConfig", "run_export"),
     "edit": ("specray.pipelines.edit", "EditConfig", "run_edit"),
     "report": ("specray.pipelines.report", "ReportConfig", "run_report"),
@@ -171,5 +177,5 @@ def _plain(value: Any) -> Any:
 
 def _overview() -> str:
     lines = ["usage: specray JOB [OPTIONS]", "", "jobs:"]
-    lines += [f"  {name:<10} specray {name} --help" for name in JOBS]
+    lines += [f"  {name:<13} specray {name} --help" for name in JOBS]
     return "\n".join([*lines, "", _EPILOGUE])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from functools import cache
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 
 _PACKAGE = Path(__file__).parent
 
@@ -65,3 +67,23 @@ def _folder(room: Path) -> str | None:
         if os.access(folder, os.W_OK):
             return str(folder)
     return None
+
+
+@numba.njit(nogil=True, forceinline=True)  # a part of who calls, and kept with it
+def exp(x):  # type: ignore[no-untyped-def]
+    """e ** x for x <= 0, to a rounding error or two, in operations that LLVM can vectorise.
+
+    The power of two is put together from its bits, the rest is the polynomial of Cephes (S. L.
+    Moshier, 1992). The library's function is five times slower.
+    """
+    power = math.floor(x * np.float32(1.44269504) + np.float32(0.5))
+    rest = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
+    value = np.float32(1.9875691500e-4)
+    value = value * rest + np.float32(1.3981999507e-3)
+    value = value * rest + np.float32(8.3334519073e-3)
+    value = value * rest + np.float32(4.1665795894e-2)
+    value = value * rest + np.float32(1.6666665459e-1)
+    value = value * rest + np.float32(5.0000001201e-1)
+    value = value * rest * rest + rest + np.float32(1)
+    scale = np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return value * scale if x > np.float32(-87) else np.float32(0)

@@ -12,11 +12,13 @@ import torch
 
 from specray.masks import (
     ImageGeometry,
+    PrincipalConfig,
     RefineConfig,
     Refiner,
     SuperpixelConfig,
     described,
     matte,
+    principal_segments,
     superpixel_segments,
     tree_instances,
 )
@@ -25,20 +27,21 @@ from specray.spectral import pairwise_affinity
 
 
 def warm() -> None:
-    """Refine and cut out something small; compare, merge and describe a few patches."""
+    """Refine and cut out something small; compare, merge, describe and propose a few patches."""
     image = np.zeros((48, 48, 3), np.uint8)
     image[16:32, 16:32] = 255
     inside = image[..., 0] > 0
     quarters = np.arange(48)[:, None] // 24 * 2 + np.arange(48) // 24
+    features, grid = torch.eye(9), (3, 3)
+    geometry = ImageGeometry(48, 48, 48, 48, 16, *grid)
     for refine in ("fast", "crf"):
         refiner = Refiner(image, RefineConfig(refine))
+        principal_segments(features[None], grid, [geometry], PrincipalConfig(), [refiner])
         for labels in (inside.astype(np.int64), quarters):  # one free label, and more
             resize_labels(refiner(labels), 50, 50)
     matte(image, inside)
     pairwise_affinity(torch.eye(4)[None], "boc")
-    features, grid = torch.eye(9), (3, 3)
     tree_instances(features, grid)
-    geometry = ImageGeometry(48, 48, 48, 48, 16, *grid)
     for segments in superpixel_segments(features[None], grid, [geometry], SuperpixelConfig(2)):
         described(segments, features, geometry)
 

@@ -34,6 +34,7 @@ NEEDED = {
     "segment": BASE,
     "edit": BASE,
     "label": BASE,
+    "predict": [*BASE, "--prototypes", "fit/prototypes.safetensors"],
     "export": [*BASE, "--format", "coco"],
     "report": BASE[2:],
 }

@@ -14,7 +14,8 @@ from numba.core.dispatcher import Dispatcher
 from skimage import data
 
 from specray.masks import (
-    ImageGeometry, RefineConfig, Refiner, SuperpixelConfig, described, matte, superpixel_segments
+    ImageGeometry, PrincipalConfig, RefineConfig, Refiner, SuperpixelConfig, described, matte,
+    principal_segments, superpixel_segments,
 )
 from specray.masks.resize import resize_labels
 from specray.spectral import pairwise_affinity
@@ -39,6 +40,9 @@ pairwise_affinity(torch.rand(2, 50, 7), "l1")
 features, geometry = torch.rand(1, 20, 7).half(), ImageGeometry(75, 90, 70, 84, 16, 4, 5)
 (segments,) = superpixel_segments(features, (4, 5), [geometry], SuperpixelConfig(6))
 described(segments, features[0], geometry)
+for refine in ("fast", "crf"):
+    refiners = [Refiner(photograph[:70, :84], RefineConfig(refine))]
+    principal_segments(features, (4, 5), [geometry], PrincipalConfig(), refiners)
 print(len(before) > 10, compiled() - before)
 """
 

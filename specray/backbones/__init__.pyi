@@ -1,7 +1,8 @@
 from .base import Backbone, CropEncoder, build_backbone, build_class_token
-from .config import DESCRIPTOR, BackboneConfig
+from .config import DESCRIPTOR, BackboneConfig, Jitter, ViewConfig
 from .descriptor import DescriptorBackbone
 from .licence import check_licence
+from .views import apply_views, draw_view, mirrored, variants, view_pixels
 from .vit import ClassToken, VitBackbone
 from .weights import parse_weights, published_weights
 
@@ -12,10 +13,17 @@ __all__ = [
     "ClassToken",
     "CropEncoder",
     "DescriptorBackbone",
+    "Jitter",
+    "ViewConfig",
     "VitBackbone",
+    "apply_views",
     "build_backbone",
     "build_class_token",
     "check_licence",
+    "draw_view",
+    "mirrored",
     "parse_weights",
     "published_weights",
+    "variants",
+    "view_pixels",
 ]

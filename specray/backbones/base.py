@@ -19,7 +19,11 @@ class Backbone(Protocol):
     patch_size: int
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 RGB, H and W multiples of the patch size, to (B, N, D) float32."""
+        """Features of every patch.
+
+        (B, 3, H, W) RGB, H and W multiples of the patch size, uint8 or, as views are, floats of the
+        same range, to (B, N, D) float32.
+        """
         ...
 
 
@@ -65,7 +69,7 @@ def build_backbone(
     return VitBackbone(
         config.backbone,
         parse_weights(weights, source),
-        feature=config.feature,
+        feature=config.feature or "k",
         block=config.block,
         device=device,
         dtype=_dtype(config.precision, device),

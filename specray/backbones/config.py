@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from specray.checks import at_least
+
 Feature = Literal["k", "q", "v", "token"]
+Jitter = Literal["paper", "clamped"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 DESCRIPTOR: Final = "descriptor"
@@ -28,7 +31,9 @@ class BackboneConfig:
         Weights in timm's layout: a .safetensors file (or a .pth of plain tensors) as path or URI.
         Absent: the published weights of the named model, from the Hugging Face hub.
     feature
-        Keys, queries or values of the block's attention, or its output tokens. The papers use k.
+        Keys, queries or values of the block's attention, or its output tokens, after the final norm
+        if the block is the last. Absent: `token` for primaps, or where no masks are asked for; else
+        k, as the papers do. The descriptor has nothing to choose from.
     block
         Transformer block, counted from 0, negative from the end. The papers use the last.
     precision
@@ -40,7 +45,28 @@ class BackboneConfig:
 
     backbone: str = "vit_small_patch16_224.dino"
     weights: str | None = None
-    feature: Feature = "k"
+    feature: Feature | None = None
     block: int = -1
     precision: Precision = "auto"
     accept_dinov3_licence: bool = False
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """Photometric views of every image, whose features are kept with `--keep views`.
+
+    Parameters
+    ----------
+    views
+        Views of each image, each blurred and some recoloured; kept are the features of every view
+        and of its mirror image, and those of the mirror image of the image itself.
+    jitter
+        How colours change: `paper`, as it is described; `clamped`, as in the published code, which
+        cuts off every value darker than the mean where it does.
+    """
+
+    views: int = 2
+    jitter: Jitter = "paper"
+
+    def __post_init__(self) -> None:
+        at_least(0, self, "views")

@@ -65,7 +65,7 @@ class DescriptorBackbone:
         Parameters
         ----------
         images
-            (B, 3, H, W) uint8 RGB, H and W multiples of 16.
+            (B, 3, H, W) RGB, H and W multiples of 16, uint8 or floats from 0 to 255.
 
         Returns
         -------
@@ -77,7 +77,7 @@ class DescriptorBackbone:
 
 
 def _image_features(image: Tensor) -> Tensor:
-    """(3, H, W) uint8 to (N, D) float32."""
+    """(3, H, W) to (N, D) float32."""
     height, width = image.shape[1] // PATCH, image.shape[2] // PATCH
     descriptors = _descriptors(image)
     rows, columns = _sampled(height), _sampled(width)

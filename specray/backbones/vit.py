@@ -101,7 +101,8 @@ class VitBackbone:
         Parameters
         ----------
         images
-            (B, 3, H, W) uint8, H and W multiples of ``patch_size``; moved to the device.
+            (B, 3, H, W), H and W multiples of ``patch_size``, uint8 or floats from 0 to 255; moved
+            to the device.
 
         Returns
         -------

@@ -1,4 +1,5 @@
 from .background import background_first
+from .classes import ClassMap, class_map, class_segments
 from .cleaning import clean_foreground
 from .components import component_labels
 from .config import (
@@ -6,6 +7,7 @@ from .config import (
     Describe,
     InstanceConfig,
     ObjectConfig,
+    PrincipalConfig,
     RefineConfig,
     RegionConfig,
     SuperpixelConfig,
@@ -37,20 +39,26 @@ from .matting.trimap import Trimap, trimap
 from .median import masked_median, replicated_median
 from .morphology import erode_dilate
 from .objects import object_labels, object_segments
+from .principal.majority import majority_filter
+from .principal.proposals import Proposals, principal_masks
+from .principal.segments import principal_segments
 from .refine import Refiner
 from .regions import region_labels, region_segments
 from .rle import RLE, LabelRuns, encode, label_runs
+from .seen import NO_MASK, seen_masks
 from .segments import Segment, segments_from_labels, segments_from_pixels
 from .silhouette import simplified_silhouette
 from .superpixels import superpixel_labels, superpixel_segments
 
 __all__ = [
     "DSM_CRF",
+    "NO_MASK",
     "PRIMAPS_CRF",
     "RLE",
     "SPECUNIIS",
     "Blocks",
     "CRFParameters",
+    "ClassMap",
     "Connectivity",
     "CountRule",
     "Describe",
@@ -63,6 +71,8 @@ __all__ = [
     "MattingConfig",
     "NotConverged",
     "ObjectConfig",
+    "PrincipalConfig",
+    "Proposals",
     "RefineConfig",
     "Refiner",
     "RegionConfig",
@@ -71,6 +81,8 @@ __all__ = [
     "Trimap",
     "background_first",
     "cell_coverage",
+    "class_map",
+    "class_segments",
     "clean_foreground",
     "closed_form_alpha",
     "cluster_count",
@@ -90,14 +102,18 @@ __all__ = [
     "kmeans",
     "label_energies",
     "label_runs",
+    "majority_filter",
     "masked_median",
     "matte",
     "object_labels",
     "object_segments",
     "objectness",
+    "principal_masks",
+    "principal_segments",
     "region_labels",
     "region_segments",
     "replicated_median",
+    "seen_masks",
     "segment_tree",
     "segments_from_labels",
     "segments_from_pixels",

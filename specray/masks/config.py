@@ -1,11 +1,11 @@
-"""What a person may choose about objects and regions."""
+"""What a person may choose about masks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from specray.checks import at_least
+from specray.checks import at_least, share
 from specray.masks.crf.parameters import CRFParameters
 
 Connectivity = Literal[4, 8]
@@ -97,6 +97,28 @@ class SuperpixelConfig:
 
 
 @dataclass(frozen=True)
+class PrincipalConfig:
+    """How principal mask proposals are taken from an image (PriMaPs, section 3.1).
+
+    Parameters
+    ----------
+    primap_threshold
+        With `--methods primaps`: a patch belongs to a proposal if the cosine of its feature to that
+        of the proposal's anchor is at least this.
+    primaps
+        Most proposals per image. They end where 95 % of the patches belong to one; the few images
+        that would have more have only these.
+    """
+
+    primap_threshold: float = 0.4
+    primaps: int = 64
+
+    def __post_init__(self) -> None:
+        share(self, "primap_threshold")
+        at_least(1, self, "primaps")
+
+
+@dataclass(frozen=True)
 class RefineConfig:
     """How masks, which end at patches, are moved to the borders of the image.
 
@@ -105,7 +127,8 @@ class RefineConfig:
     refine
         `crf`: the fully connected CRF of the papers, exactly; `fast`: the same at half the size,
         with an exact update along the borders: nearly as good at a fraction of the cost; `none`:
-        masks are whole patches, as eigenvectors are.
+        masks are whole patches, as eigenvectors are. Primaps are refined by the CRF of PriMaPs,
+        whatever its parameters are for the others.
     refine_size
         Short side in pixels at which to refine, at most the image's own; absent = the size that the
         backbone sees. From there masks are brought to the original size with smooth borders.

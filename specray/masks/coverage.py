@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from specray.kernels import compiled
 from specray.masks.geometry import ImageGeometry
-from specray.masks.rle import RLE
+from specray.masks.rle import RLE, run_edges
 
 
 def cell_coverage(masks: Sequence[RLE], geometry: ImageGeometry) -> NDArray[np.int64]:
@@ -33,7 +33,7 @@ def cell_coverage(masks: Sequence[RLE], geometry: ImageGeometry) -> NDArray[np.i
     columns = _cells(geometry.width, geometry.resized_width, geometry.grid_w, geometry.patch)
     covered = np.zeros((len(masks), geometry.grid_h, geometry.grid_w), np.int64)
     for mask, count in zip(masks, covered, strict=True):
-        _add_runs(np.frombuffer(mask["counts"], np.uint8), rows, columns, count)
+        _add_runs(run_edges(mask), rows, columns, count)
     return covered.reshape(len(masks), geometry.grid_h * geometry.grid_w)
 
 
@@ -49,39 +49,18 @@ def _edges(size: int, resized: int, cells: int, patch: int) -> NDArray[np.int64]
 
 
 @compiled
-def _add_runs(counts, rows, columns, covered):  # type: ignore[no-untyped-def]
+def _add_runs(edges, rows, columns, covered):  # type: ignore[no-untyped-def]
     height = rows[-1]
-    before, last = (
-        np.int64(0),
-        np.int64(0),
-    )  # lengths of the two runs before: from the third on, differences are stored
-    start, run, place = np.int64(0), 0, 0
-    while place < len(counts):
-        # five bits of a number per byte, the lowest first; bit 6: more follow
-        length, shift, more = np.int64(0), 0, True
-        while more:
-            byte = np.int64(counts[place]) - 48
-            length |= (byte & 31) << shift
-            shift += 5
-            more = byte & 32 != 0
-            place += 1
-            if not more and byte & 16 != 0:
-                length |= -1 << shift
-        if run > 2:
-            length += before
-        before, last = last, length
-        if run % 2 == 1:
-            pixel, end = start, start + length
-            while pixel < end:
-                column, top = pixel // height, pixel % height
-                bottom = min(top + end - pixel, height)
-                cell = np.searchsorted(rows, top, side="right") - 1
-                y = top
-                while y < bottom:
-                    foot = min(rows[cell + 1], bottom)
-                    covered[cell, columns[column]] += foot - y
-                    y = foot
-                    cell += 1
-                pixel += bottom - top
-        start += length
-        run += 1
+    for run in range(1, len(edges) - 1, 2):
+        pixel, end = edges[run], edges[run + 1]
+        while pixel < end:
+            column, top = pixel // height, pixel % height
+            bottom = min(top + end - pixel, height)
+            cell = np.searchsorted(rows, top, side="right") - 1
+            y = top
+            while y < bottom:
+                foot = min(rows[cell + 1], bottom)
+                covered[cell, columns[column]] += foot - y
+                y = foot
+                cell += 1
+            pixel += bottom - top

@@ -66,6 +66,27 @@ class Refiner:
             found = compiled.mean_field(self._kernels, energies, iterations).argmax(axis=0)
         return present[found.reshape(given.shape)] + np.int32(least)
 
+    def best(self, energies: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Find the most probable labels where every pixel has an energy for each of them.
+
+        Parameters
+        ----------
+        energies
+            (L, h, w) float32, negative logarithms of probabilities up to a constant per pixel.
+
+        Returns
+        -------
+        (h, w) int32 from 0 to L - 1.
+        """
+        unary = np.ascontiguousarray(energies)
+        iterations = self._config.crf.crf_iterations
+        if self._config.refine == "fast":
+            return coarse.infer_soft(self._image, self._kernels, unary, iterations)
+        flat = unary.reshape(len(unary), -1)
+        marginals = compiled.mean_field(self._kernels, flat, iterations)
+        labels: NDArray[np.int32] = marginals.argmax(axis=0).astype(np.int32)
+        return labels.reshape(self.size)
+
     @cached_property
     def _kernels(self) -> compiled.Kernels:
         if self._config.refine == "fast":

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from specray.kernels import compiled
 from specray.masks.geometry import Blocks
 
 
@@ -77,3 +78,40 @@ def encode(runs: LabelRuns, label: int, size: tuple[int, int]) -> RLE:
     counts = np.diff(changes, prepend=0, append=runs.edges[-1])
     encoded = coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
     return RLE(size=list(size), counts=encoded["counts"])
+
+
+def run_edges(mask: RLE) -> NDArray[np.int64]:
+    """First pixel of every run of a mask in column-major order, and the number of pixels.
+
+    Runs alternate, the first is background: ``[edges[1], edges[2])`` are the first pixels of the
+    mask.
+
+    Examples
+    --------
+    >>> run_edges(RLE(coco_mask.encode(np.asfortranarray([[0, 1, 1, 0]], np.uint8)))).tolist()
+    [0, 1, 3, 4]
+    """
+    edges: NDArray[np.int64] = _edges(np.frombuffer(mask["counts"], np.uint8))
+    return edges
+
+
+@compiled
+def _edges(counts):  # type: ignore[no-untyped-def]
+    edges = np.zeros(len(counts) + 1, np.int64)
+    runs, place = 0, 0
+    while place < len(counts):
+        # five bits of a number per byte, the lowest first; bit 6: more follow
+        length, shift, more = np.int64(0), 0, True
+        while more:
+            byte = np.int64(counts[place]) - 48
+            length |= (byte & 31) << shift
+            shift += 5
+            more = byte & 32 != 0
+            place += 1
+            if not more and byte & 16 != 0:
+                length |= -1 << shift
+        if runs > 2:  # from the third on, differences to the run before the last are stored
+            length += edges[runs - 1] - edges[runs - 2]
+        runs += 1
+        edges[runs] = edges[runs - 1] + length
+    return edges[: runs + 1]

@@ -11,6 +11,7 @@ from specray.errors import UserError
 from specray.pipelines.blocks import RECEIPT
 from specray.sources import Store
 from specray.tables.commit import commit_shard, read_shard
+from specray.tables.rows import conformed
 from specray.tables.schema import SEGMENTS
 
 
@@ -30,7 +31,7 @@ class Commit:
         names = pc.unique(block["shard"]).to_pylist()
         if len(names) != 1:  # Ray cut the stream elsewhere: never write what was not planned
             raise RuntimeError(f"a commit got rows of the shards {names}")
-        done = block.filter(pc.is_valid(block["key"])).select(self.schema.names)
+        done = _used(block).select(self.schema.names)
         rows, wanted = done, block["shard_rows"][0].as_py()
         if rows.num_rows < wanted:
             rows = self._merged(names[0], done)
@@ -45,4 +46,12 @@ class Commit:
         if old is None:
             raise UserError(f"{name} in {self.store.uri} is gone; run the same command again")
         kept = old.filter(pc.invert(pc.is_in(old["key"], done["key"].combine_chunks())))
-        return pa.concat_tables([kept.cast(done.schema), done]).sort_by("key")
+        kept = conformed(kept, done.schema).cast(done.schema)
+        return pa.concat_tables([kept, done]).sort_by("key")
+
+
+def _used(block: pa.Table) -> pa.Table:
+    """The places with an image; where these come first, nothing is copied."""
+    used = pc.is_valid(block["key"])
+    count = len(block) - block["key"].null_count
+    return block.filter(used) if block["key"][:count].null_count else block[:count]

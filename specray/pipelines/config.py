@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
-from specray.backbones import DESCRIPTOR, BackboneConfig
+from specray.backbones import DESCRIPTOR, BackboneConfig, ViewConfig
 from specray.checks import at_least, share
 from specray.errors import ErrorCode
 from specray.masks import (
     Describe,
     InstanceConfig,
     ObjectConfig,
+    PrincipalConfig,
     RefineConfig,
     RegionConfig,
     SuperpixelConfig,
@@ -19,7 +21,8 @@ from specray.masks import (
 from specray.sources import IMAGE_SUFFIXES
 from specray.spectral import SpectralConfig
 
-Method = Literal["objects", "regions", "instances", "superpixels"]
+Method = Literal["objects", "regions", "instances", "superpixels", "primaps"]
+Kept = Literal["eigenvectors", "features", "views"]
 Device = Literal["auto", "cpu", "cuda"]
 PictureFormat = Literal["png", "webp"]
 
@@ -123,7 +126,8 @@ class SegmentConfig:
         Where the Parquet goes: a folder or URI of its own.
     methods
         What to find: `objects`, the foreground and its parts; `regions`, which cover the image;
-        `instances`, the objects one by one; `superpixels`, small parts of one kind.
+        `instances`, the objects one by one; `superpixels`, small parts of one kind; `primaps`,
+        principal mask proposals (PriMaPs), which `specray train-primaps` learns classes from.
     describe
         The feature of each segment, by which `specray label` tells what it shows. `mean`: of the
         patches under its mask, which costs next to nothing; `crop`: the class token of its box, as
@@ -131,7 +135,10 @@ class SegmentConfig:
     keep
         What to store besides the masks: `eigenvectors` lets the report show them (about 8 KB per
         image); `features` lets `specray label` cluster single patches (2 N C bytes: 350 KB for 900
-        patches of 192 channels).
+        patches of 192 channels); `views`, besides these, those of the mirror image and of --views
+        photometric views, to train on: 2 N C bytes and one more pass of the backbone for each. A
+        shard is made in memory: lower --shard-size where its views would be gigabytes. Without
+        --methods nothing else is made.
     seed
         Seed of everything random, together with the key of the image.
     """
@@ -140,26 +147,42 @@ class SegmentConfig:
     output: str
     methods: tuple[Method, ...] = ("objects", "regions", "superpixels")
     describe: Describe = "mean"
-    keep: tuple[Literal["eigenvectors", "features"], ...] = ()
+    keep: tuple[Kept, ...] = ()
     seed: int = 0
     images: ImageConfig = field(default_factory=ImageConfig)
     features: BackboneConfig = field(default_factory=BackboneConfig)
+    views: ViewConfig = field(default_factory=ViewConfig)
     spectral: SpectralConfig = field(default_factory=SpectralConfig)
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
     instances: InstanceConfig = field(default_factory=InstanceConfig)
     superpixels: SuperpixelConfig = field(default_factory=SuperpixelConfig)
+    primaps: PrincipalConfig = field(default_factory=PrincipalConfig)
     refinement: RefineConfig = field(default_factory=RefineConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        if not self.methods or len(set(self.methods)) < len(self.methods):
-            raise ValueError("--methods must name at least one method, and each once")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError("--methods must name each method once")
+        if not (self.methods or self.keep):
+            raise ValueError("without --methods there must be something to --keep")
         if self.describe == "crop" and self.features.backbone == DESCRIPTOR:
             raise ValueError("--describe crop takes the class token of a ViT; use --describe mean")
+        # records and fingerprints show what was meant
+        if "views" in self.keep and "features" not in self.keep:
+            object.__setattr__(self, "keep", ("features", *self.keep))
+        if self.features.feature is None:
+            tokens = {"primaps"}.issuperset(self.methods) and self.features.backbone != DESCRIPTOR
+            resolved = dataclasses.replace(self.features, feature="token" if tokens else "k")
+            object.__setattr__(self, "features", resolved)
+
+    @property
+    def needs_eigenvectors(self) -> bool:
+        """Whether eigenvectors are asked for."""
+        return not {"objects", "regions", "eigenvectors"}.isdisjoint((*self.methods, *self.keep))
 
     @property
     def needs_features(self) -> bool:
-        """Whether features of the cells are asked for once the eigenvectors are there."""
-        of_features = {"instances", "superpixels", "features"}
+        """Whether features of the cells are asked for, apart from the eigenvectors."""
+        of_features = {"instances", "superpixels", "primaps", "features"}
         return self.describe == "mean" or not of_features.isdisjoint((*self.methods, *self.keep))

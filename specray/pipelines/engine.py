@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from specray import backbones
 from specray.backbones import Backbone, CropEncoder
 from specray.errors import ErrorCode, ImageError, Stage, unforeseen
 from specray.pipelines.config import SegmentConfig
@@ -41,7 +42,8 @@ class Engine:
         where there is nothing to fall back to.
     masks
         Whether to make the masks as well; without, rows have ``vectors`` and
-        ``features`` instead of ``segments``.
+        ``features`` instead of ``segments``. Where nothing takes eigenvectors there are none of
+        them, and no ``eigenvalues``.
     crops
         Describes the segments by their crops; None where they are not described so.
 
@@ -142,31 +144,53 @@ class Engine:
         return image.whole_patches(self._backbone.patch_size)
 
     def _segment(self, batch: list[Prepared], pixels: Tensor, features: Tensor) -> list[Row]:
-        patch, spectral = self._backbone.patch_size, self._config.spectral
+        patch = self._backbone.patch_size
         grid = (pixels.shape[2] // patch, pixels.shape[3] // patch)
-        images = pixels if spectral.color_lambda else None
-        pairs, cells = decompose(features, grid, patch, spectral, images)
-        vectors, values = pairs.vectors.cpu(), pairs.values.cpu()
-        spectra = Spectra(cells, values, vectors, self._of_cells(features, grid, cells))
+        cells = self._config.spectral.cells(grid, patch)
+        values, vectors, rows = self._eigenpairs(pixels, features, grid, cells)
+        of_cells, scale = None, torch.ones(len(batch))
+        if self._config.needs_features:
+            features = _on(cells, features, grid)
+            scale = _largest(features.flatten(1))
+            of_cells = _halved(features, scale)
+        spectra = Spectra(cells, values, vectors, of_cells)
         if self._masking is None:
-            masks = _handed_over(spectra)
+            more = _handed_over(spectra)
         else:
-            masks = self._masks(self._masking, batch, spectra)
+            more = self._masks(self._masking, batch, spectra)
+        keep = self._config.keep
+        for i, image in enumerate(batch):
+            rows[i] |= _size_of(image) | {"grid_h": cells[0], "grid_w": cells[1]} | more[i]
+            if "features" in keep:
+                rows[i]["feature_scale"] = float(scale[i])
+        if "views" in keep:
+            kept = self._views(batch, pixels, grid, cells, scale)
+            for i, image in enumerate(batch):
+                finite = bool(kept[i].isfinite().all())
+                views = {"views": kept[i].numpy().tobytes()}
+                rows[i] = rows[i] | views if finite else _not_finite(image)
+        return rows
+
+    def _eigenpairs(
+        self, pixels: Tensor, features: Tensor, grid: tuple[int, int], cells: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, list[Row]]:
+        """(B, K) eigenvalues, (B, K, N) eigenvectors, their columns; none where nothing asks."""
+        images = len(features)
+        if not self._config.needs_eigenvectors:
+            vectors = torch.empty(images, 0, cells[0] * cells[1])
+            return torch.empty(images, 0), vectors, [{} for _ in range(images)]
+        patch, spectral = self._backbone.patch_size, self._config.spectral
+        colours = pixels if spectral.color_lambda else None
+        pairs, _ = decompose(features, grid, patch, spectral, colours)
+        vectors, values = pairs.vectors.cpu(), pairs.values.cpu()
         fallback = pairs.dense_fallback.tolist()
-        kept = "eigenvectors" in self._config.keep
-        scaled = _unit_range(vectors).half().flatten(1).numpy() if kept else None
-        return [
-            _size_of(image)
-            | {
-                "grid_h": cells[0],
-                "grid_w": cells[1],
-                "eigenvalues": values[i].numpy(),
-                "eigenvectors": None if scaled is None else scaled[i],
-                "dense_fallback": fallback[i],
-            }
-            | masks[i]
-            for i, image in enumerate(batch)
+        rows: list[Row] = [
+            {"eigenvalues": values[i].numpy(), "dense_fallback": fallback[i]} for i in range(images)
         ]
+        if "eigenvectors" in self._config.keep:
+            for row, kept in zip(rows, _halved(vectors, _largest(vectors)), strict=True):
+                row["eigenvectors"] = kept.flatten().numpy()
+        return values, vectors, rows
 
     def _masks(self, masking: Masking, batch: list[Prepared], spectra: Spectra) -> list[Row]:
         rows: list[Row] = [{"segments": segments} for segments in masking(batch, spectra)]
@@ -175,15 +199,20 @@ class Engine:
                 row["features"] = features.flatten().numpy()
         return rows
 
-    def _of_cells(
-        self, features: Tensor, grid: tuple[int, int], cells: tuple[int, int]
-    ) -> Tensor | None:
-        """Features for the masks, if any need them: in half precision wherever they are made."""
-        if not self._config.needs_features:
-            return None
-        if cells != grid:
-            features = resize_features(features, grid, cells)
-        return _unit_range(features.flatten(1)).reshape(features.shape).half().cpu()
+    def _views(
+        self,
+        batch: list[Prepared],
+        pixels: Tensor,
+        grid: tuple[int, int],
+        cells: tuple[int, int],
+        scale: Tensor,
+    ) -> Tensor:
+        """(B, V, N, C) float16 features of what is seen besides the images, one after the other."""
+        keys = [image.key for image in batch]
+        images = pixels.to(scale.device)  # where the backbone works
+        seen = backbones.variants(images, keys, self._config.seed, self._config.views)
+        features = (_on(cells, self._backbone(variant), grid) for variant in seen)
+        return torch.stack([_halved(each, scale) for each in features], dim=1)
 
 
 def _handed_over(spectra: Spectra) -> list[Row]:
@@ -192,10 +221,20 @@ def _handed_over(spectra: Spectra) -> list[Row]:
     return [{"vectors": v, "features": f} for v, f in zip(vectors, flat, strict=True)]
 
 
-def _unit_range(vectors: Tensor) -> Tensor:
-    """Scale each vector to max |x| = 1: float16 holds no very large or small numbers."""
-    scale = vectors.abs().amax(dim=-1, keepdim=True)
-    return vectors / scale.clamp_min(torch.finfo(vectors.dtype).tiny)
+def _on(cells: tuple[int, int], features: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Features of the cells from those of the patches."""
+    return features if cells == grid else resize_features(features, grid, cells)
+
+
+def _largest(vectors: Tensor) -> Tensor:
+    """Largest magnitude along the last dimension, to divide by."""
+    return vectors.abs().amax(dim=-1).clamp_min(torch.finfo(vectors.dtype).tiny)
+
+
+def _halved(vectors: Tensor, scale: Tensor) -> Tensor:
+    """Vectors over their scales: half precision holds no very large or small numbers."""
+    scale = scale.reshape(*scale.shape, *[1] * (vectors.ndim - scale.ndim))
+    return (vectors / scale).half().contiguous().cpu()
 
 
 def _size_of(image: Prepared) -> Row:

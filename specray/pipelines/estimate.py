@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from specray.pipelines.blocks import LISTED
 from specray.pipelines.cluster import cores
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.decoding import decoded_block, fetch, read_images
-from specray.pipelines.engine import Engine
 from specray.pipelines.segmenting import segment_block
+from specray.pipelines.work import ImageEngine
 from specray.sources import Entry, Store, cut
+from specray.tables.commit import parquet_of
 
 SAMPLE = 8
 """Images that are read and segmented to learn the speed."""
@@ -37,11 +36,16 @@ class Estimate:
 
 
 def estimate(
-    config: SegmentConfig, source: Store, engine: Engine, patch_size: int, entries: Iterator[Entry]
+    config: SegmentConfig,
+    source: Store,
+    engine: ImageEngine,
+    patch_size: int,
+    entries: Iterator[Entry],
+    schema: pa.Schema,
 ) -> Estimate:
     """Count the images and time the first few of them, here, on one CPU thread per core.
 
-    Writes nothing.
+    Rows are of `schema`. Writes nothing.
     """
     sample = list(islice(entries, SAMPLE))
     images, size, shards = 0, 0, 0
@@ -49,7 +53,7 @@ def estimate(
         images += len(shard)
         size += sum(entry.size or 0 for entry in shard)
         shards += 1
-    seconds, output_bytes = _measure(config, source, engine, patch_size, sample)
+    seconds, output_bytes = _measure(config, source, engine, patch_size, sample, schema)
     return Estimate(
         images=images,
         input_bytes=size,
@@ -61,7 +65,12 @@ def estimate(
 
 
 def _measure(
-    config: SegmentConfig, source: Store, engine: Engine, patch_size: int, sample: list[Entry]
+    config: SegmentConfig,
+    source: Store,
+    engine: ImageEngine,
+    patch_size: int,
+    sample: list[Entry],
+    schema: pa.Schema,
 ) -> tuple[float, int]:
     """Seconds that this machine's cores need for the sample, and bytes of its rows."""
     listed = pa.Table.from_pylist([{"key": entry.key} for entry in sample], schema=LISTED)
@@ -71,10 +80,8 @@ def _measure(
         begin = time.monotonic()
         fetched = ((entry.key, fetch(source, entry.key)) for entry in sample)
         decoded = decoded_block(listed, read_images(config, patch_size, fetched))
-        rows = segment_block(decoded, engine)
+        rows = segment_block(decoded, engine, schema)
         seconds = time.monotonic() - begin
     finally:
         torch.set_num_threads(threads)
-    buffer = io.BytesIO()
-    pq.write_table(rows, buffer, compression="zstd")
-    return seconds / cores(), buffer.tell()
+    return seconds / cores(), len(parquet_of(rows))

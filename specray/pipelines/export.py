@@ -33,13 +33,14 @@ IN_ROWS: Final[dict[Method, str]] = {
     "regions": "region",
     "instances": "instance",
     "superpixels": "superpixel",
+    "primaps": "primap",
 }
 """The methods as the ``segments`` column names them."""
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write the masks of a segment or label run in a format that other tools read.
+    """Write the masks of a segment, label or predict run in a format that other tools read.
 
     coco: instances.json with compressed RLE. panoptic: COCO panoptic PNGs and JSON. voc: PASCAL
     VOC PNGs with a palette. ids: PNGs of 16 bits. parquet: one row per mask. hf: a Hugging Face
@@ -47,17 +48,17 @@ class ExportConfig:
     in skipped.jsonl, with the reason. Masks are of the upright picture: photographs with an EXIF
     orientation have to be read so.
 
-    Of a label run the masks are those of its classes, one of each in an image; classes of one name
-    are one. A class keeps its id: it is category id + 1 in coco and panoptic, pixel id + 1 in ids,
-    hf and voc (0: no class), and `index` in parquet and hf; yolo counts classes without gaps.
-    export.json has the table.
+    Of a label or predict run the masks are those of its classes, one of each in an image; classes
+    of one name are one. A class keeps its id: it is category id + 1 in coco and panoptic, pixel id
+    + 1 in ids, hf and voc (0: no class), and `index` in parquet and hf; yolo counts classes without
+    gaps. export.json has the table.
 
     Try: specray export --input out/ --output coco/ --format coco
 
     Parameters
     ----------
     input
-        Where the segment or the label job wrote: a folder or URI. Its last finished state is
+        Where the segment, label or predict job wrote: a folder or URI. Its last finished state is
         exported.
     output
         Where the export goes: a folder or URI of its own.
@@ -90,7 +91,7 @@ class ExportConfig:
 
 
 def run_export(config: ExportConfig) -> dict[str, Any]:
-    """Export the masks of a segment or label run; see `ExportConfig`.
+    """Export the masks of a segment, label or predict run; see `ExportConfig`.
 
     Returns
     -------
@@ -182,6 +183,8 @@ def _method(config: ExportConfig, state: FinishedState) -> str | None:
     made: list[Method] = state.run["configuration"]["methods"]
     if config.method is None and config.format in HOLDS_ALL_METHODS:
         return None
+    if not made:
+        raise UserError(f"{config.input} has no masks; segment with --methods")
     method = config.method or made[0]
     if method not in made:
         raise UserError(
@@ -192,7 +195,7 @@ def _method(config: ExportConfig, state: FinishedState) -> str | None:
 
 
 def _classes(config: ExportConfig, state: FinishedState) -> tuple[LabelClass, ...]:
-    """Those of a label run, and none of a segment run."""
+    """Those of a label or predict run, and none of a segment run."""
     if state.of_classes:
         classes = read_classes(state.run, config.classes)
         check_labels(config.format, classes)

@@ -20,13 +20,13 @@ from specray.tables.run import NAME as RUN
 from specray.tables.run import read_run
 from specray.tables.shards import Shard, plan_shards
 
-_JOBS: Final = ("segment", "label")
+_JOBS: Final = ("segment", "label", "predict")
 """Whose tables have masks."""
 
 
 @dataclass(frozen=True)
 class FinishedState:
-    """What a segment run, or a label run, has left behind, whole."""
+    """What a segment, label or predict run has left behind, whole."""
 
     store: Store
     run: dict[str, Any]
@@ -38,7 +38,7 @@ class FinishedState:
     @property
     def of_classes(self) -> bool:
         """Whether the masks are those of classes."""
-        return bool(self.run["job"] == "label")
+        return bool(self.run["job"] != "segment")
 
     @property
     def images(self) -> int:
@@ -96,7 +96,7 @@ def shard_gone(store: Store, name: str) -> UserError:
 
 
 def read_finished_state(store: Store) -> FinishedState:
-    """Read the last finished state of a segment run, or of a label run.
+    """Read the last finished state of a segment, label or predict run.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def read_finished_state(store: Store) -> FinishedState:
         raise UserError(f"{store.uri} holds no {RUN}; run specray segment first")
     job = run["job"]
     if job not in _JOBS:
-        raise UserError(f"{store.uri} was written by specray {job}, not specray segment or label")
+        raise UserError(f"{store.uri} was written by specray {job}, not by {', '.join(_JOBS)}")
     manifest = finished_manifest(run)
     if manifest is None:
         raise UserError(

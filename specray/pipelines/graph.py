@@ -16,12 +16,11 @@ from specray.pipelines.config import SegmentConfig
 from specray.pipelines.decoding import Decode
 from specray.pipelines.ledger import Ledger
 from specray.pipelines.manifest_source import ManifestSource
-from specray.pipelines.masking import Masking
-from specray.pipelines.masks_apart import MakeMasks
 from specray.pipelines.progress import Progress
-from specray.pipelines.segmenting import EngineFactory, Segment
+from specray.pipelines.segmenting import Segment
 from specray.pipelines.tally import start_tally
 from specray.pipelines.watch import ClusterShrank, watch_cluster
+from specray.pipelines.work import Work
 from specray.sources import Store
 from specray.tables.counts import ShardCounts
 from specray.tables.shards import Shard
@@ -40,14 +39,28 @@ decoding of images far ahead: what is not committed is lost when the driver dies
 
 @dataclass(frozen=True)
 class StreamingPass:
-    """Read, decode, segment, commit: the planned shards, in their order."""
+    """Read, decode, segment, commit: the planned shards, in their order.
+
+    Parameters
+    ----------
+    config
+        Which images, at which size, and how the work is spread.
+    source, output
+        Where from, where to.
+    shards
+        To do.
+    patch_size
+        Of the backbone.
+    work
+        What is made of the images.
+    """
 
     config: SegmentConfig
     source: Store
     output: Store
     shards: list[Shard]
     patch_size: int
-    weights_sha256: str | None
+    work: Work
 
     def run(self) -> tuple[ShardCounts, dict[str, Any]]:
         """Commit every shard, with a progress line.
@@ -109,29 +122,23 @@ class StreamingPass:
             batch_format="pyarrow",
             num_cpus=DECODE_CPUS,
         )
-        # crops of the masks go through the backbone
-        together = plan.device == "cpu" or self.config.describe == "crop"
-        factory = EngineFactory(self.config, self.weights_sha256, plan.device, masks=together)
         segmented = decoded.map_batches(
             Segment,
-            fn_constructor_args=(factory, tally),
+            fn_constructor_args=(self.work.maker(plan.device), tally),
             batch_size=self._batch_size,  # one block; on GPUs Ray takes no other way to say so
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=plan.actors),
             num_cpus=1,
             num_gpus=int(plan.device == "cuda"),
         )
-        if not together:
-            cell = self.config.spectral.cell(self.patch_size)
+        finishing = self.work.finishing(plan.device, tally)
+        if finishing is not None:
             segmented = segmented.map_batches(
-                MakeMasks(Masking(self.config, cell), tally),
-                batch_size=None,
-                batch_format="pyarrow",
-                num_cpus=MASK_CPUS,
+                finishing, batch_size=None, batch_format="pyarrow", num_cpus=MASK_CPUS
             )
         # Every block holds `_batch_size` places, so that a batch of `shard_size` is whole blocks.
         receipts: Dataset = segmented.map_batches(
-            Commit(self.output),
+            Commit(self.output, self.work.schema),
             batch_size=shard_size,
             batch_format="pyarrow",
             num_cpus=COMMIT_CPUS,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from specray.backbones import CropEncoder
 from specray.masks import (
-    ImageGeometry,
+    PRIMAPS_CRF,
+    CRFParameters,
     Refiner,
     Segment,
     described,
     instance_segments,
     object_segments,
+    principal_segments,
     region_segments,
     superpixel_segments,
 )
@@ -74,8 +76,8 @@ class Masking:
             Theirs.
         """
         config, grid, vectors = self.config, spectra.grid, spectra.vectors
-        geometries = [_geometry(image, self.cell, grid) for image in images]
-        refiners = [self._refiner(image) for image in images]
+        geometries = [image.geometry(self.cell, grid) for image in images]
+        refiners = [self._refiner(image, config.refinement.crf) for image in images]
         seeds = [derive_seed(config.seed, image.key) for image in images]
         found: list[list[Segment]] = [[] for _ in images]
         for method in config.methods:
@@ -87,6 +89,10 @@ class Masking:
             elif method == "instances":
                 features, instances = spectra.of_cells, config.instances
                 new = instance_segments(features, grid, geometries, instances, seeds, refiners)
+            elif method == "primaps":
+                features, primaps = spectra.of_cells, config.primaps
+                own = [self._refiner(image, PRIMAPS_CRF) for image in images]
+                new = principal_segments(features, grid, geometries, primaps, own)
             else:
                 features, superpixels = spectra.of_cells, config.superpixels
                 new = superpixel_segments(features, grid, geometries, superpixels)
@@ -106,21 +112,8 @@ class Masking:
             ]
         return [[segment_row(segment) for segment in segments] for segments in found]
 
-    def _refiner(self, image: Prepared) -> Refiner | None:
+    def _refiner(self, image: Prepared, crf: CRFParameters) -> Refiner | None:
         if self.config.refinement.refine == "none":
             return None
         fine = image.pixels if image.fine is None else image.fine
-        return Refiner(fine, self.config.refinement)
-
-
-def _geometry(image: Prepared, cell: int, grid: tuple[int, int]) -> ImageGeometry:
-    resized_height, resized_width, _ = image.pixels.shape
-    return ImageGeometry(
-        height=image.height,
-        width=image.width,
-        resized_height=resized_height,
-        resized_width=resized_width,
-        patch=cell,
-        grid_h=grid[0],
-        grid_w=grid[1],
-    )
+        return Refiner(fine, replace(self.config.refinement, crf=crf))

@@ -26,6 +26,7 @@ from specray.pipelines.preparing import Prepared
 from specray.tables.rows import Row, error_row
 
 Spectrum = tuple[Prepared, Row]
+Make = Callable[[Prepared, Row], Row]
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,30 @@ class MakeMasks:
 
 def masked_block(spectra: pa.Table, masking: Masking, *, alone: bool = False) -> pa.Table:
     """The rows of a block of `SPECTRA`; `alone`: each image in a process that it may end."""
+    return finished_block(spectra, partial(make_masks, masking), SEGMENTED, alone=alone)
+
+
+def finished_block(spectra: pa.Table, make: Make, schema: pa.Schema, *, alone: bool) -> pa.Table:
+    """The rows of a block of `SPECTRA`.
+
+    Parameters
+    ----------
+    spectra
+        Of an engine that hands over.
+    make
+        What to add to the row of an image, from the image and what the engine said of it.
+    schema
+        Of the rows.
+    alone
+        Each image in a process that it may end.
+    """
     images = {i: image for i, image in images_of(spectra) if spectra["vectors"][i].is_valid}
     # features never become Python's numbers, of which they are too many
     rows = spectra.select([name for name in SEGMENTED.names if name != "features"]).to_pylist()
     items = [(image, _spectrum(spectra, i)) for i, image in images.items()]
-    for i, made in zip(images, _made(masking, items, alone), strict=True):
+    for i, made in zip(images, _made(make, items, alone), strict=True):
         rows[i] |= made
-        if "features" in masking.config.keep and rows[i]["error"] is None:
-            rows[i]["features"] = spectra["features"][i].values.to_numpy()
-    return pa.Table.from_pylist(rows, schema=SEGMENTED)
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def make_masks(masking: Masking, image: Prepared, spectrum: Row) -> Row:
@@ -72,20 +88,23 @@ def make_masks(masking: Masking, image: Prepared, spectrum: Row) -> Row:
         The image.
     spectrum
         A row of an engine without masks: ``grid_h``, ``grid_w``, ``eigenvalues``, ``vectors``,
-        ``features``.
+        ``features``, which are kept if they are to be.
 
     Returns
     -------
     What to add to the row.
     """
     try:
-        return {"segments": masking([image], _spectra(spectrum))[0]}
+        row: Row = {"segments": masking([image], _spectra(spectrum))[0]}
+        if "features" in masking.config.keep:
+            row["features"] = spectrum["features"]
+        return row
     except Exception as error:
         return _NOTHING | {"error": error_row(failure(error))}
 
 
 def _spectrum(spectra: pa.Table, i: int) -> Row:
-    found = {name: spectra[name][i].as_py() for name in ("grid_h", "grid_w")}
+    found = {name: spectra[name][i].as_py() for name in ("grid_h", "grid_w", "feature_scale")}
     for name in ("eigenvalues", "vectors", "features"):
         found[name] = spectra[name][i].values.to_numpy() if spectra[name][i].is_valid else None
     return found
@@ -94,33 +113,38 @@ def _spectrum(spectra: pa.Table, i: int) -> Row:
 def _spectra(row: Row) -> Spectra:
     """Of the one image of a row of `SPECTRA`."""
     grid = (row["grid_h"], row["grid_w"])
-    values, vectors = (torch.from_numpy(row[name].copy()) for name in ("eigenvalues", "vectors"))
+    patches = grid[0] * grid[1]
+    vectors = torch.from_numpy(row["vectors"].copy()).reshape(1, -1, patches)
+    values = torch.empty(0)
+    if row["eigenvalues"] is not None:
+        values = torch.from_numpy(row["eigenvalues"].copy())
     features = row["features"]
     if features is not None:
-        features = torch.from_numpy(features.copy()).reshape(1, grid[0] * grid[1], -1)
-    return Spectra(grid, values[None], vectors.reshape(1, len(values), -1), features)
+        features = torch.from_numpy(features.copy()).reshape(1, patches, -1)
+    return Spectra(grid, values[None], vectors, features)
 
 
-def _made(masking: Masking, items: list[Spectrum], alone: bool) -> Iterator[Row]:
+def _made(make: Make, items: list[Spectrum], alone: bool) -> Iterator[Row]:
     if not alone:
         for item in items:
             with deadline():
-                yield make_masks(masking, *item)
+                yield make(*item)
         return
-    make: Callable[[], Callable[[Spectrum], Row]] = partial(partial, partial(_make, masking))
-    for (image, _), result in zip(items, each_alone(make, items), strict=True):
+    single: Callable[[], Callable[[Spectrum], Row]] = partial(partial, partial(_apply, make))
+    for (image, _), result in zip(items, each_alone(single, items), strict=True):
         if isinstance(result, Died):
             result = _NOTHING | crashed(image.key, Stage.SEGMENT, result)
         yield result
 
 
-def _make(masking: Masking, item: Spectrum) -> Row:
-    return make_masks(masking, *item)
+def _apply(make: Make, item: Spectrum) -> Row:
+    return make(*item)
 
 
 _NOTHING: Final[Row] = dict.fromkeys(
     (
-        *("grid_h", "grid_w", "eigenvalues", "eigenvectors", "features"),
+        *("grid_h", "grid_w", "eigenvalues", "eigenvectors"),
+        *("features", "feature_scale", "views"),
         *("dense_fallback", "segments"),
     )
 )

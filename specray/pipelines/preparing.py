@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specray.errors import ErrorCode, ImageError, Stage
+from specray.masks import ImageGeometry
 from specray.sources import DecodedImage
 
 
@@ -28,6 +29,11 @@ class Prepared:
         """The pixels cropped to whole patches at the top left (DSM code, preprocessing)."""
         height, width, _ = self.pixels.shape
         return self.pixels[: height - height % patch_size, : width - width % patch_size]
+
+    def geometry(self, cell: int, grid: tuple[int, int]) -> ImageGeometry:
+        """Sizes of the image and of its grid of cells of this many pixels."""
+        height, width, _ = self.pixels.shape
+        return ImageGeometry(self.height, self.width, height, width, cell, *grid)
 
 
 def check_grid(height: int, width: int, patch_size: int, max_patches: int, cell: int) -> None:

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TextIO
 
 
-def describe(done: int, total: int, errors: int, rate: float) -> str:
-    """One line on how far it is, at ``rate`` images per second.
+def describe(done: int, total: int, errors: int, rate: float, unit: str = "images") -> str:
+    """One line on how far it is, at ``rate`` images, or what else is counted, per second.
 
     Examples
     --------
@@ -21,7 +21,7 @@ def describe(done: int, total: int, errors: int, rate: float) -> str:
     left = _clock((total - done) / rate) if rate else "-:--:--"
     errors_text = f"{errors} error{'' if errors == 1 else 's'}"
     share = f"{100 * done / total:.0f} %" if total else "100 %"
-    return f"{done} / {total} images ({share}), {rate:.1f} images/s, {errors_text}, {left} left"
+    return f"{done} / {total} {unit} ({share}), {rate:.1f} {unit}/s, {errors_text}, {left} left"
 
 
 def _clock(seconds: float) -> str:
@@ -41,14 +41,21 @@ class Progress:
         Gives images and errors so far; called from another thread.
     stream
         Where to; standard error by default, so that standard output stays for the result.
+    unit
+        What is counted, if not images.
     """
 
     def __init__(
-        self, total: int, read: Callable[[], tuple[int, int]], stream: TextIO | None = None
+        self,
+        total: int,
+        read: Callable[[], tuple[int, int]],
+        stream: TextIO | None = None,
+        unit: str = "images",
     ) -> None:
         self._total = total
         self._read = read
         self._stream = stream or sys.stderr
+        self._unit = unit
         self._live = self._stream.isatty()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -79,7 +86,8 @@ class Progress:
     def _print(self) -> None:
         done, errors = self._read()
         # A batch that ran twice after a death is counted twice here; the result is not.
-        line = describe(min(done, self._total), self._total, errors, self._rate(done))
+        rate = self._rate(done)
+        line = describe(min(done, self._total), self._total, errors, rate, self._unit)
         self._stream.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
         self._stream.flush()
 

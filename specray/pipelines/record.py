@@ -93,9 +93,11 @@ def _decisive(config: SegmentConfig, source: Store, weights: Weights) -> dict[st
     for name in ("output", "run"):
         del tree[name]
     # unknown to older outputs, which can be continued
-    for name in ("instances", "superpixels"):
+    for name in ("instances", "superpixels", "primaps"):
         if name not in config.methods:
-            del tree[name]
+            tree.pop(name, None)
+    if "views" not in config.keep:
+        del tree["views"]
     if config.describe == "none":
         del tree["describe"]
     for name in ("keys", "suffixes", "limit"):  # which images is the manifest's affair

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from specray.checks import at_least
 from specray.errors import UserError
@@ -22,20 +23,20 @@ from specray.tables.run import read_run
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Write report/index.html into the output of a segment or label run.
+    """Write report/index.html into the output of a segment, label or predict run.
 
     A static page without scripts. Of a segment run: key figures, a sample of images with their
     masks, distributions, the most doubtful images, errors, and how the run was made. Of a label
     run: a card for each class with regions of it, how the number of classes was chosen, which are
-    together, how they merge, and label maps. One pass over the Parquet; the size of the report
-    does not grow with the number of images.
+    together, how they merge, and label maps; of a predict run what of this there is. One pass over
+    the Parquet; the size of the report does not grow with the number of images.
 
     Try: specray report --output out/
 
     Parameters
     ----------
     output
-        Where the segment or label job wrote: a folder or URI.
+        Where the segment, label or predict job wrote: a folder or URI.
     edits
         Where an edit job of this segment run wrote: its cut-outs are shown as well.
     input
@@ -73,9 +74,8 @@ def run_report(config: ReportConfig) -> dict[str, Any]:
     """
     start = time.monotonic()
     output = open_store(config.output, config.endpoint)
-    run = read_reported_run(output, "segment", "label")
-    report = _report_labels if run["job"] == "label" else _report_segments
-    summary = report(config, output, run)
+    run = read_reported_run(output, *_REPORTS)
+    summary = _REPORTS[run["job"]](config, output, run)
     seconds = round(time.monotonic() - start, 3)
     return {"job": "report", **dataclasses.asdict(summary), "seconds": seconds}
 
@@ -89,8 +89,7 @@ def _report_segments(config: ReportConfig, output: Store, run: dict[str, Any]) -
 
 
 def _report_labels(config: ReportConfig, output: Store, run: dict[str, Any]) -> LabelReportSummary:
-    if config.edits is not None:
-        raise UserError("--edits belongs to a segment run; a label run has no cut-outs")
+    _refuse_edits(config)
     made = run["configuration"]
     endpoint = config.endpoint or made["endpoint"]
     segmented = read_run(open_store(run["segments"], endpoint))
@@ -100,3 +99,28 @@ def _report_labels(config: ReportConfig, output: Store, run: dict[str, Any]) -> 
         place = place or segmented["configuration"]["input"]
     source = None if place is None else open_store(place, endpoint)
     return build_label_report(output, source, samples=config.samples, segmented=segmented)
+
+
+def _report_predictions(
+    config: ReportConfig, output: Store, run: dict[str, Any]
+) -> LabelReportSummary:
+    _refuse_edits(config)
+    made = run["configuration"]
+    endpoint = config.endpoint or made["run"]["endpoint"]
+    source = open_store(config.input or made["input"], endpoint)
+    return build_label_report(output, source, samples=config.samples)
+
+
+def _refuse_edits(config: ReportConfig) -> None:
+    if config.edits is not None:
+        raise UserError("--edits belongs to a segment run; a run of classes has no cut-outs")
+
+
+_REPORTS: Final[
+    dict[str, Callable[[ReportConfig, Store, dict[str, Any]], ReportSummary | LabelReportSummary]]
+] = {
+    "segment": _report_segments,
+    "label": _report_labels,
+    "predict": _report_predictions,
+}
+"""By the job that wrote the output."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from specray import backbones
 from specray.backbones import DESCRIPTOR, BackboneConfig, check_licence
-from specray.errors import ImageError, UserError
-from specray.sources import open_parent
+from specray.errors import UserError
+from specray.pipelines.given import read_given
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,5 @@ def load_weights(config: BackboneConfig, endpoint: str | None) -> Weights:
         data, source = backbones.published_weights(config.backbone)
     else:
         source = config.weights
-        store, key = open_parent(source, endpoint)
-        try:
-            data = store.read(key).data
-        except ImageError as error:
-            raise UserError(f"cannot read --weights {source}: {error.message}") from None
+        data = read_given(source, "--weights", endpoint)
     return Weights(data, source, hashlib.sha256(data).hexdigest())

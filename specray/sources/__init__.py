@@ -22,6 +22,7 @@ from specray.sources.stores import (
     S3Store,
     Store,
     check_key,
+    filesystem_of,
     open_parent,
     open_store,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "cut",
     "decode",
     "entries_of",
+    "filesystem_of",
     "image_size",
     "list_images",
     "list_keys",

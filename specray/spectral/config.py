@@ -31,6 +31,11 @@ class SpectralConfig:
         """Pixels per cell of the affinity grid, for a backbone of this patch size."""
         return self.downsample_factor or patch_size
 
+    def cells(self, grid: tuple[int, int], patch_size: int) -> tuple[int, int]:
+        """``(h', w')`` cells of the affinity grid for ``(h, w)`` patches, at least one a side."""
+        cell = self.cell(patch_size)
+        return max(grid[0] * patch_size // cell, 1), max(grid[1] * patch_size // cell, 1)
+
     def __post_init__(self) -> None:
         at_least(2, self, "eigenvectors")  # the first one is constant
         at_least(1, self, "downsample_factor")

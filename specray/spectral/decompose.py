@@ -54,11 +54,8 @@ def decompose(
     if config.color_lambda > 0 and images is None:
         raise ValueError("color_lambda above 0 needs the images")
 
-    cell = config.cell(patch_size)
-    resized = cell != patch_size
-    target = grid
-    if resized:
-        target = (max(height * patch_size // cell, 1), max(width * patch_size // cell, 1))
+    resized = config.cell(patch_size) != patch_size
+    target = config.cells(grid, patch_size)
     # All parts share the memory of the N x N matrices: it stays in cache, and on a CPU fresh memory
     # would cost as much time as filling it.
     patches = target[0] * target[1]

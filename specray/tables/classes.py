@@ -21,7 +21,7 @@ class LabelClass:
 
 
 def read_classes(run: Mapping[str, Any], count: int | None = None) -> tuple[LabelClass, ...]:
-    """The classes of a label run, by rising id. Classes of one name are one.
+    """The classes of a label or predict run, by rising id. Classes of one name are one.
 
     Parameters
     ----------
@@ -34,14 +34,16 @@ def read_classes(run: Mapping[str, Any], count: int | None = None) -> tuple[Labe
     Raises
     ------
     UserError
-        There are not so many.
+        There are not so many, or no hierarchy.
     """
-    clustering = run["clustering"]
-    classes: list[dict[str, Any]] = clustering["classes"]
+    classes = known_classes(run)
     if count is not None and count > len(classes):
         raise UserError(f"--classes {count} is more than the {len(classes)} that were found")
+    if count is not None and "clustering" not in run:
+        raise UserError("fitted prototypes have no hierarchy to coarsen them by; drop --classes")
+    merges = run["clustering"]["merges"] if "clustering" in run else []
     by_name: dict[str, list[dict[str, Any]]] = {}
-    for group in _cut(clustering["merges"], len(classes), count or len(classes)):
+    for group in _cut(merges, len(classes), count or len(classes)):
         members = [classes[place] for place in group]
         by_name.setdefault(_name(members), []).extend(members)
     found = [
@@ -49,6 +51,18 @@ def read_classes(run: Mapping[str, Any], count: int | None = None) -> tuple[Labe
         for name, members in by_name.items()
     ]
     return tuple(sorted(found, key=lambda each: each.id))
+
+
+def known_classes(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the record of a label or predict run says of each class.
+
+    Of fitted prototypes it knows ``id`` and ``name`` alone; what a clustering says besides is None.
+    """
+    if "clustering" in run:
+        found: list[dict[str, Any]] = run["clustering"]["classes"]
+        return found
+    unknown = dict.fromkeys(("points", "radius", "nearest", "medoid"))
+    return [unknown | each for each in run["classes"]]
 
 
 def _cut(merges: Sequence[Sequence[float]], classes: int, groups: int) -> list[list[int]]:
@@ -68,4 +82,4 @@ def _name(members: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _largest(members: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    return max(members, key=lambda each: (each["points"], -each["id"]))
+    return max(members, key=lambda each: (each["points"] or 0, -each["id"]))

@@ -98,7 +98,7 @@ def _count_points(rows: pa.Table) -> dict[str, int]:
     )
     if backgrounds := _sum(pc.and_(behind, described)):
         points["background"] = backgrounds
-    kept = rows.filter(pc.is_valid(rows["features"]))
+    kept = rows.select(["grid_h", "grid_w"]).filter(pc.is_valid(rows["features"]))
     patches = _sum(pc.multiply(kept["grid_h"], kept["grid_w"]))
     return points | ({"patch": patches} if patches else {})
 

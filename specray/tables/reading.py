@@ -12,13 +12,19 @@ import pyarrow as pa
 from specray.errors import UserError
 from specray.sources import Store, open_store
 from specray.tables.commit import read_shard
+from specray.tables.rows import conformed
 from specray.tables.run import read_run
-from specray.tables.schema import EDITS, LABELS, SEGMENTS
+from specray.tables.schema import EDITS, LABELS, PREDICTIONS, SEGMENTS
 from specray.tables.shards import plan_shards
 
 logger = logging.getLogger(__name__)
 
-_SCHEMAS: Final = {"segment": SEGMENTS, "edit": EDITS, "label": LABELS}
+_SCHEMAS: Final = {
+    "segment": SEGMENTS,
+    "edit": EDITS,
+    "label": LABELS,
+    "predict": PREDICTIONS,
+}
 """Of the tables of the jobs."""
 
 
@@ -46,8 +52,9 @@ def _read(store: Store, names: list[str] | None) -> pa.Table:
     run = _run_of(store)
     schema = _SCHEMAS[run.get("job", "segment")]
     fields = schema.names if names is None else names
-    empty = pa.schema([schema.field(name) for name in fields], schema.metadata).empty_table()
-    return pa.concat_tables([empty, *_rows_of(store, run, names)])
+    wanted = pa.schema([schema.field(name) for name in fields], schema.metadata)
+    rows = (conformed(rows, wanted) for rows in _rows_of(store, run, names))
+    return pa.concat_tables([wanted.empty_table(), *rows])
 
 
 def scan(

@@ -37,3 +37,11 @@ def error_row(error: ImageError) -> Row:
 def table_of(rows: Sequence[Row]) -> pa.Table:
     """Rows as a table of the schema; what a row does not name is null."""
     return pa.Table.from_pylist(list(rows), schema=SEGMENTS)
+
+
+def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows with all columns of a schema; what an older file does not have is null."""
+    for field in schema:
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows.select(schema.names)

@@ -27,6 +27,9 @@ SEGMENT = pa.struct(
     ]
 )
 
+FEATURES: Final = frozenset({"features", "feature_scale", "views"})
+"""Columns of features, which are most of the bytes where they are kept."""
+
 MASKS: Final = tuple(
     f"segments.list.element.{SEGMENT.field(i).name}"
     for i in range(SEGMENT.num_fields)
@@ -55,12 +58,19 @@ SEGMENTS: Final = pa.schema(
         # the grid of the eigenvectors, in cells
         pa.field("grid_h", pa.int32()),
         pa.field("grid_w", pa.int32()),
-        pa.field("eigenvalues", pa.list_(pa.float32())),  # ascending, normalised Laplacian
+        # ascending, normalised Laplacian; null where nothing that was asked for takes eigenvectors
+        pa.field("eigenvalues", pa.list_(pa.float32())),
         # kept on demand: K x grid_h x grid_w values, row-major, eigenvector 0 first
         pa.field("eigenvectors", pa.list_(pa.float16())),
         # kept on demand: grid_h x grid_w x C values, row-major, the largest magnitude 1
         pa.field("features", pa.list_(pa.float16())),
-        # true where the iterative solver did not converge and dense eigh took over
+        # of the features and those of the views: what the backbone said is this times them; where
+        # the grid is not its own, of what it said at unit length
+        pa.field("feature_scale", pa.float32()),
+        # kept on demand: V x grid_h x grid_w x C values of float16, little endian, as `features`
+        # is; of the mirror image, then of each view and of its mirror image
+        pa.field("views", pa.large_binary()),
+        # true where the iterative solver did not converge and dense eigh took over; null as above
         pa.field("dense_fallback", pa.bool_()),
         pa.field("segments", pa.list_(SEGMENT)),
         pa.field("error", ERROR),
@@ -98,6 +108,17 @@ LABELS: Final = pa.schema(
     ],
     metadata={"schema_version": SCHEMA_VERSION},
 )
+
+PREDICTIONS: Final = pa.schema(
+    [
+        *LABELS,
+        # on demand: a PNG of 8 bits, at the size that the backbone saw: 255 times the softmax of
+        # the class of each pixel
+        pa.field("confidence", pa.binary()),
+    ],
+    metadata={"schema_version": SCHEMA_VERSION},
+)
+"""A label table of fitted prototypes, which needs no segment table."""
 
 EDITS: Final = pa.schema(
     [

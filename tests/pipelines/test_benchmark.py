@@ -11,9 +11,11 @@ import torch
 
 from specray.backbones import DescriptorBackbone
 from specray.errors import UserError
+from specray.masks import PrincipalConfig, principal_masks
 from specray.pipelines.benchmark import BenchmarkConfig, run_benchmark
 from specray.pipelines.benchmark.accuracy import accuracy_rows
 from specray.pipelines.benchmark.job import describe
+from specray.pipelines.benchmark.proposals import proposal_rows, published_loop
 from specray.pipelines.benchmark.reference import exact_eigenpairs, reference_eigenpairs
 from specray.pipelines.benchmark.refinement import refinement_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
@@ -100,3 +102,20 @@ def test_a_true_box_is_a_hit_and_another_is_none(tmp_path: Path, shift: int, cor
 def test_an_unknown_part_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not speed"):
         run_benchmark(BenchmarkConfig(output=str(tmp_path), parts=("speed",)))
+
+
+def test_proposal_rows_compare_with_the_published_loop_and_the_exact_crf(tmp_path: Path) -> None:
+    path = tmp_path / "1.jpg"
+    path.write_bytes(encode(photograph(), "JPEG"))
+    loop, crf = proposal_rows([path, path], DescriptorBackbone(), repeats=1)
+    assert loop["images"] == crf["images"] == 2
+    assert isinstance(loop["masks_per_image"], float)
+    assert loop["masks_per_image"] >= 1
+    assert isinstance(crf["pixel_agreement"], float)
+    assert crf["pixel_agreement"] > 0.9
+
+
+def test_the_published_loop_makes_the_same_proposals() -> None:
+    image = features(1)
+    found = principal_masks(image, PrincipalConfig())
+    assert torch.equal(published_loop(image[0], 0.4), found.labels[0])

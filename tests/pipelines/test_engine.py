@@ -19,7 +19,7 @@ from torch import Tensor
 from specray.backbones import DescriptorBackbone
 from specray.errors import ErrorCode, ImageError
 from specray.masks import InstanceConfig, RefineConfig
-from specray.masks.config import Separation
+from specray.masks.config import Refine, Separation
 from specray.pipelines.config import Method, SegmentConfig
 from specray.pipelines.engine import Engine
 from specray.pipelines.preparing import Prepared, check_grid, prepare
@@ -98,6 +98,32 @@ def test_instances_of_images_of_mixed_sizes_are_as_alone(instances: Engine) -> N
     same_size = [images[i] for i in (0, 2, 3)]
     batched = instances._patient(same_size)  # together, as an accelerator takes them
     expected = table_of([alone[i] for i in (0, 2, 3)])
+    assert table_of(batched)["segments"].equals(expected["segments"])
+
+
+@pytest.mark.parametrize("refine", get_args(Refine))
+@pytest.mark.parametrize("size", [(20, 30), (16, 32), (16, 400), (400, 16), (64, 80)])
+def test_images_of_few_patches_have_primaps_or_none_and_no_error(
+    size: tuple[int, int], refine: Refine
+) -> None:
+    engine = engine_of(methods=("primaps",), refinement=RefineConfig(refine))
+    for pixels in (noise(*size), np.zeros((*size, 3), dtype=np.uint8)):
+        (row,) = engine([prepared(pixels)])
+        assert row.get("error") is None
+        assert {s["method"] for s in row["segments"]} <= {"primap"}
+
+
+@pytest.mark.parametrize("refine", get_args(Refine))
+def test_primaps_of_images_of_mixed_sizes_are_as_alone(refine: Refine) -> None:
+    engine = engine_of(methods=("primaps",), refinement=RefineConfig(refine))
+    sizes = [(160, 128), (128, 160), (160, 128), (100, 70)]
+    images = [prepared(photograph(*size, seed), str(seed)) for seed, size in enumerate(sizes)]
+    together = engine(images)
+    assert all(row["segments"] for row in together)
+    alone = [row for image in images for row in engine([image])]
+    assert table_of(together).equals(table_of(alone))
+    batched = engine._patient([images[0], images[2]])  # together, as an accelerator takes them
+    expected = table_of([alone[0], alone[2]])
     assert table_of(batched)["segments"].equals(expected["segments"])
 
 

@@ -63,7 +63,7 @@ def pixels(name: str, image: NDArray[np.uint8]) -> Row:
 
 
 def spectra(config: SegmentConfig) -> pa.Table:
-    return segment_block(decoded(), Engine(config, BACKBONE, "cpu", masks=False), apart=True)
+    return segment_block(decoded(), Engine(config, BACKBONE, "cpu", masks=False), SPECTRA)
 
 
 @pytest.mark.parametrize("refine", get_args(Refine))
@@ -91,7 +91,7 @@ def test_instances_apart_are_those_of_the_actor(
 def test_all_methods_apart_are_those_of_the_actor() -> None:
     config = dataclasses.replace(CONFIG, methods=get_args(Method))
     row, *_ = check_same_rows(config)
-    methods = {"instance", "region", "object", "superpixel"}
+    methods = {"instance", "region", "object", "superpixel", "primap"}
     assert {s["method"] for s in row["segments"]} == methods
 
 
@@ -147,8 +147,18 @@ def check_same_rows(config: SegmentConfig) -> list[Row]:
     assert found.schema == SEGMENTED
     rows: list[Row] = found.to_pylist()
     assert rows == expected.to_pylist()
-    assert any(row["segments"] for row in rows)
+    assert any(row["segments"] for row in rows) or not config.methods
     return rows
+
+
+@pytest.mark.parametrize("methods", [("superpixels",), ("instances", "primaps"), ()])
+def test_without_eigenvectors_masks_and_views_apart_are_those_of_the_actor(
+    methods: tuple[Method, ...],
+) -> None:
+    config = dataclasses.replace(CONFIG, methods=methods, keep=("views",))
+    row, *_ = check_same_rows(config)
+    assert row["eigenvalues"] is None and row["dense_fallback"] is None
+    assert row["features"] and row["views"] and row["feature_scale"] > 0
 
 
 def test_features_are_handed_over_where_something_needs_those_of_the_cells() -> None:
@@ -198,8 +208,11 @@ def test_want_of_memory_is_named() -> None:
     assert row["error"]["code"] == "out_of_memory"
 
 
-KEEPING = dataclasses.replace(CONFIG, keep=("eigenvectors", "features"))
-OF_A_SPECTRUM = ("grid_h", "eigenvalues", "eigenvectors", "features", "segments")
+KEEPING = dataclasses.replace(CONFIG, keep=("eigenvectors", "features", "views"))
+OF_A_SPECTRUM = (
+    *("grid_h", "eigenvalues", "eigenvectors", "features", "feature_scale", "views"),
+    "segments",
+)
 
 
 def test_an_image_that_ends_its_process_is_an_error_row_without_a_spectrum(tmp_path: Path) -> None:
@@ -244,6 +257,7 @@ GRAPH = """
 from specray.pipelines.cluster import start_local
 from specray.pipelines.config import Method, SegmentConfig
 from specray.pipelines.graph import StreamingPass
+from specray.pipelines.segmenting import SegmentWork
 from specray.pipelines.tally import start_tally
 from specray.sources import open_store
 from specray.tables.shards import Shard
@@ -251,7 +265,8 @@ from specray.tables.shards import Shard
 start_local(3, num_gpus=1)  # only Ray believes in it
 store = open_store("{folder}")
 shards = [Shard(0, "part", 0, 5, "shards/0.parquet")]
-stream = StreamingPass(SegmentConfig("in", "out"), store, store, shards, 16, None)
+config = SegmentConfig("in", "out")
+stream = StreamingPass(config, store, store, shards, 16, SegmentWork(config, None, 16))
 plan = stream._plan(shards, None)
 stage = stream._graph(shards, plan, start_tally(1))._logical_plan.dag
 names = []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from specray.backbones import BackboneConfig
+from specray.backbones import BackboneConfig, ViewConfig
 from specray.errors import ErrorCode, UserError
 from specray.masks import InstanceConfig, SuperpixelConfig
 from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
@@ -57,6 +57,7 @@ def run(**changes: Any) -> RunConfig:
         ({"methods": ("objects",)}, "methods: ['objects', 'regions'] -> ['objects']"),
         ({"keep": ("eigenvectors",)}, "keep: [] -> ['eigenvectors']"),
         ({"keep": ("features",)}, "keep: [] -> ['features']"),
+        ({"features": BackboneConfig("descriptor", feature="v")}, "feature: k -> v"),
         ({"describe": "mean"}, "describe: None -> mean"),
         ({"images": ImageConfig(image_size=224)}, "image_size: None -> 224"),
         ({"images": ImageConfig(max_pixels=5)}, "max_pixels: 50000000 -> 5"),
@@ -147,6 +148,8 @@ INSTANCES = dataclasses.replace(CONFIG, methods=("objects", "instances"))
         {},
         {"instances": InstanceConfig("spectral", 3)},
         {"superpixels": SuperpixelConfig(7)},
+        {"views": ViewConfig(7, "clamped")},
+        {"features": BackboneConfig("descriptor", feature="k")},
     ],
 )
 def test_an_output_of_before_there_were_instances_and_features_goes_on_without_them(
@@ -179,6 +182,18 @@ def test_an_output_of_before_there_were_features_is_not_mixed_with_them(
     written(output)
     with pytest.raises(UserError, match=r"describe: None -> mean, methods: .*'superpixels'"):
         record(output, SegmentConfig("in", "out", features=CONFIG.features))
+
+
+def test_how_views_are_made_decides_the_rows_where_they_are_kept(output: LocalStore) -> None:
+    before = dataclasses.replace(CONFIG, keep=("views",))
+    write_run(output, record(output, before) | {"manifest": []})
+    assert record(output, dataclasses.replace(before, keep=("features", "views")))
+    for changed, difference in (
+        (ViewConfig(3), "views: 2 -> 3"),
+        (ViewConfig(jitter="clamped"), "jitter: paper -> clamped"),
+    ):
+        with pytest.raises(UserError, match=difference):
+            record(output, dataclasses.replace(before, views=changed))
 
 
 def test_how_superpixels_are_made_and_segments_described_decides_the_rows(

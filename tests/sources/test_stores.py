@@ -167,7 +167,7 @@ def test_a_file_system_reads_nothing_outside_of_its_root(
     for refusing in (store.stat, store.exists):
         with pytest.raises(ValueError, match="unsafe key"):
             refusing(key)
-    for read in (store.read, lambda key: store.tail(key, 8)):
+    for read in (store.read, lambda key: store.tail(key, 8), lambda key: store.part(key, 0, 8)):
         with pytest.raises(ImageError) as caught:
             read(key)
         assert caught.value.code is ErrorCode.UNREADABLE
@@ -198,6 +198,16 @@ def test_the_tail_is_the_end_of_an_object(store: Store) -> None:
         b"12345",
     ]
     assert store.tail("empty", 8) == b""
+
+
+def test_a_part_is_what_lies_there_of_an_object(store: Store) -> None:
+    store.write("a", b"12345")
+    parts = [(0, 1), (1, 3), (3, 9), (4, 1), (5, 2), (9, 1)]
+    found = [store.part("a", start, size) for start, size in parts]
+    assert found == [b"1", b"234", b"45", b"5", b"", b""]
+    with pytest.raises(ImageError) as caught:
+        store.part("nothing", 0, 1)
+    assert caught.value.code is ErrorCode.MISSING
 
 
 def odd_names(separators: str) -> st.SearchStrategy[str]:

@@ -118,6 +118,29 @@ def test_a_report_on_instances_alone_shows_them_and_speaks_of_nothing_else(
         assert word not in told + " ".join(alts)
 
 
+def test_a_report_on_primaps_alone_shows_them_and_speaks_of_nothing_else(
+    source: LocalStore, output: LocalStore
+) -> None:
+    rows = [photographed(source, f"{i}.png", i) for i in range(4)]
+    for i, row in enumerate(rows):
+        made = with_instances(row | {"segments": [], "eigenvectors": None}, i)["segments"]
+        rows[i] = row | {"segments": [s | {"method": "primap"} for s in made], "eigenvectors": None}
+    make_output(output, rows, methods=["primaps"])
+    build_report(output, source, samples=48)
+    page = read_page(output)
+    assert "images 4 primaps 6 errors 0" in page.text
+    alts = page.values("alt")
+    proposals = {alt for alt in alts if "Principal" in alt}
+    assert proposals == {f"Principal mask proposals of {i}.png" for i in (1, 2, 3)}
+    for count in range(4):
+        assert f"primaps {count} size {WIDTH} × {HEIGHT}" in page.text
+    assert "Primaps per image: Median" in " ".join(page.values("aria-label"))
+    _, _, body = page.text.partition("Found without any labels")
+    told, _, _ = body.partition("From run.json")
+    for word in ("region", "object", "Object", "instance", "--keep eigenvectors"):
+        assert word not in told + " ".join(alts)
+
+
 def test_instances_stand_beside_objects_and_regions(source: LocalStore, output: LocalStore) -> None:
     rows = [with_instances(photographed(source, f"{i}.png", i), 2) for i in range(3)]
     make_output(output, rows, methods=["objects", "regions", "instances"])

@@ -376,7 +376,7 @@ def test_charts_of_the_same_figures_are_the_same_text_in_the_colours_of_the_page
     histogram = Histogram(np.linspace(0, 1, 11))
     histogram.add(np.array([0.2, 0.4]))
     names = ["object_score", "object_share", "regions", "instances", "instance_score"]
-    names += ["megapixels", "fiedler"]
+    names += ["primaps", "megapixels", "fiedler"]
     charts = draw_charts(dict.fromkeys(names, histogram))
     assert charts == draw_charts(dict.fromkeys(names, histogram))
     for chart in charts:

@@ -33,6 +33,9 @@ from specray.masks.crf.parameters import CRFParameters
 FACTOR: Final = 2
 """Sides of the image over those of the coarse one."""
 
+_NONE: Final[Energies] = np.float32(0), np.float32(0)
+"""Energies of labels where those of every pixel are given."""
+
 
 def pair_kernels(image: Pixels, parameters: CRFParameters) -> Kernels:
     """Both lattices of an image (H, W, 3), made of its coarse pixels."""
@@ -64,11 +67,30 @@ def infer(
     """
     rows, columns = (_middles(side) for side in labels.shape)
     unary = one_hot_energies(labels[rows][:, columns], int(labels.max()) + 1, energies)
-    marginals = mean_field(kernels, unary, iterations)
-    coarse = marginals.argmax(axis=0).astype(np.int32).reshape(len(rows), len(columns))
+    return _finished(image, kernels, mean_field(kernels, unary, iterations), labels, energies)
+
+
+def infer_soft(image: Pixels, kernels: Kernels, unary: Floats, iterations: int) -> Labels:
+    """As `infer`, of unary energies (L, H, W) float32 of every label at every pixel.
+
+    Labels that are the best of no pixel are left out: they would hardly ever win.
+    """
+    rows, columns = (_middles(side) for side in unary.shape[1:])
+    small = unary[:, rows][..., columns].reshape(len(unary), -1)
+    present = np.flatnonzero(np.bincount(small.argmin(axis=0))).astype(np.int32)
+    marginals = mean_field(kernels, small[present], iterations)
+    return present[_finished(image, kernels, marginals, unary[present], _NONE)]
+
+
+def _finished(
+    image: Pixels, kernels: Kernels, marginals: Floats, given: Labels | Floats, energies: Energies
+) -> Labels:
+    """The update at the full size of the marginals (L, N) of the small one."""
+    coarse = marginals.argmax(axis=0).astype(np.int32)
+    coarse = coarse.reshape([-(-side // FACTOR) for side in image.shape[:2]])
     bilateral = _tables(kernels.bilateral, marginals)
     gaussian = _tables(kernels.gaussian, marginals)
-    refined: Labels = _updated(image, labels, coarse, kernels, bilateral, gaussian, energies)
+    refined: Labels = _updated(image, given, coarse, kernels, bilateral, gaussian, energies)
     return refined
 
 
@@ -94,9 +116,9 @@ def _tables(lattice: Lattice, marginals: Floats) -> Floats:
 
 
 @compiled
-def _updated(image, labels, coarse, kernels, bilateral, gaussian, energies):  # type: ignore[no-untyped-def]
+def _updated(image, given, coarse, kernels, bilateral, gaussian, energies):  # type: ignore[no-untyped-def]
     """Labels (H, W): those of the coarse map, updated beside its borders."""
-    height, width = labels.shape
+    height, width = image.shape[:2]
     refined = np.empty((height, width), np.int32)
     free = bilateral.shape[1] - 2
     logits = np.empty(free + 1, np.float32)
@@ -109,13 +131,21 @@ def _updated(image, labels, coarse, kernels, bilateral, gaussian, energies):  # 
             if not _beside_border(coarse, at_y, at_x):
                 continue
             for label in range(free + 1):
-                logits[label] = -energies[0] if labels[y, x] == label else -energies[1]
+                logits[label] = -_energy(given, energies, label, y, x)
             _slice_at(kernels.bilateral, bilateral, image, y, x, space_b, sliced)
             _add(logits, sliced, kernels.bilateral_weight)
             _slice_at(kernels.gaussian, gaussian, image, y, x, space_g, sliced)
             _add(logits, sliced, kernels.gaussian_weight)
             refined[y, x] = np.argmax(logits)
     return refined
+
+
+@inlined
+def _energy(given, energies, label, y, x):  # type: ignore[no-untyped-def]
+    """That of a label at a pixel: `given` are labels (H, W), or energies (L, H, W)."""
+    if given.ndim == 3:  # numba knows it when it compiles
+        return given[label, y, x]
+    return energies[0] if given[y, x] == label else energies[1]
 
 
 @inlined

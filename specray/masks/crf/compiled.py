@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from specray.kernels import compiled, inlined
+from specray.kernels import compiled, exp
 from specray.masks.crf.compiled_filter import LANES, add_sliced, filtered
 from specray.masks.crf.compiled_lattice import Floats, Lattice, Pixels, build
 from specray.masks.crf.parameters import CRFParameters
@@ -19,8 +18,6 @@ from specray.masks.crf.parameters import CRFParameters
 Labels = NDArray[np.int32]
 Energies = tuple[np.float32, np.float32]
 """Of a pixel's own label, and of any other one."""
-
-_ONE: Final = np.float32(1)
 
 _BLOCK: Final = 4096
 """Pixels of a softmax that stay in the cache."""
@@ -169,23 +166,3 @@ def _add_exp(row, largest, total):  # type: ignore[no-untyped-def]
 def _divide(row, total):  # type: ignore[no-untyped-def]
     for n in range(len(row)):
         row[n] /= total[n]
-
-
-@inlined
-def exp(x):  # type: ignore[no-untyped-def]
-    """e ** x for x <= 0, to a rounding error or two, in operations that LLVM can vectorise.
-
-    The power of two is put together from its bits, the rest is the polynomial of Cephes (S. L.
-    Moshier, 1992). The library's function is five times slower.
-    """
-    power = math.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    rest = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
-    value = np.float32(1.9875691500e-4)
-    value = value * rest + np.float32(1.3981999507e-3)
-    value = value * rest + np.float32(8.3334519073e-3)
-    value = value * rest + np.float32(4.1665795894e-2)
-    value = value * rest + np.float32(1.6666665459e-1)
-    value = value * rest + np.float32(5.0000001201e-1)
-    value = value * rest * rest + rest + _ONE
-    scale = np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return value * scale if x > np.float32(-87) else np.float32(0)

@@ -33,6 +33,7 @@ from specray.pipelines.benchmark.labels.camvid import class_names, read_split, s
 from specray.pipelines.benchmark.labels.describing import describing_rows
 from specray.pipelines.benchmark.labels.protocols import DSM, SETTINGS, baseline_row, setting_row
 from specray.pipelines.benchmark.labels.scale import scale_rows
+from specray.pipelines.benchmark.proposals import proposal_rows
 from specray.pipelines.benchmark.refinement import refinement_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
 from specray.pipelines.benchmark.timing import one_thread
@@ -45,6 +46,8 @@ PATCHES: Final = {480: 7, 960: 3}
 """Image side in pixels to timed repeats: 900 and 3600 patches of 16 pixels."""
 BATCH: Final = 8
 REFINE_REPEATS: Final = 5
+PROPOSAL_IMAGES: Final = 10
+PROPOSAL_REPEATS: Final = 5
 KERNEL_PATCHES: Final = (900, 3600)
 KERNEL_REPEATS: Final = 7
 STAGE_SIZES: Final = ((640, 480), (1280, 720))
@@ -100,6 +103,7 @@ class BenchmarkConfig:
         "solver",
         "agreement",
         "refinement",
+        "proposals",
         "instance-stage",
         "describing",
         "end-to-end",
@@ -189,6 +193,18 @@ def _refinement(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[st
         yield from refinement_rows(photographs(config.data)[0], backbone, REFINE_REPEATS)
 
 
+def _proposals(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    tokens = BackboneConfig(config.backbone, config.weights, feature="token")
+    weights = load_weights(tokens, None)
+    root = Path(config.data or "", "camvid")
+    of_streets = config.data is not None and root.is_dir()
+    paths = split_paths(root, "train") if of_streets else photographs(config.data)
+    chosen = paths[:: max(1, len(paths) // PROPOSAL_IMAGES)][:PROPOSAL_IMAGES]
+    with one_thread():
+        backbone = build_backbone(tokens, weights.data, weights.source, "cpu")
+        yield from proposal_rows(chosen, backbone, PROPOSAL_REPEATS)
+
+
 def _instance_stage(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
     with one_thread():
         yield from kernel_rows(KERNEL_PATCHES, KERNEL_REPEATS)
@@ -262,6 +278,7 @@ MEASURES: Final = {
     "solver": _solver,
     "agreement": _agreement,
     "refinement": _refinement,
+    "proposals": _proposals,
     "instance-stage": _instance_stage,
     "describing": _describing,
     "end-to-end": _end_to_end,

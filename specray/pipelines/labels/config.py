@@ -10,7 +10,7 @@ from specray.errors import ErrorCode
 from specray.masks import RefineConfig
 from specray.semantics import ClusterConfig
 
-Source = Literal["superpixels", "regions", "objects", "instances", "patches"]
+Source = Literal["superpixels", "regions", "objects", "instances", "primaps", "patches"]
 Background = Literal["class", "apart", "merged"]
 
 POINTS: Final[dict[Source, str]] = {
@@ -18,6 +18,7 @@ POINTS: Final[dict[Source, str]] = {
     "regions": "region",
     "objects": "object",
     "instances": "instance",
+    "primaps": "primap",
     "patches": "patch",
 }
 """What is clustered, as `ShardCounts.points` and the ``segments`` column name it."""
@@ -45,8 +46,8 @@ class LabelConfig:
     output
         Where the codebook and the table go: a folder or URI of its own.
     source
-        What is clustered: `superpixels`, `regions`, `objects` or `instances`, if the run looked
-        for them (its --methods), or single `patches`, if it kept them (its --keep features).
+        What is clustered: `superpixels`, `regions`, `objects`, `instances` or `primaps`, if the run
+        looked for them (its --methods), or single `patches`, if it kept them (its --keep features).
     background
         With regions, what becomes of region 0 of each image. `class`: it is labelled like any
         other; `apart`: it has no class, and is left out of the clustering; `merged`: left out, too,

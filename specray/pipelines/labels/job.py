@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from specray.errors import ImageError, Stage, UserError
+from specray.errors import Stage, UserError
 from specray.pipelines.derived import DerivedOutput, SegmentRun, check_place, finished_run
 from specray.pipelines.error_limit import check_errors
+from specray.pipelines.given import read_given
 from specray.pipelines.labels.config import POINTS, LabelConfig
 from specray.pipelines.record import finished_manifest, record_of
-from specray.sources import Store, open_parent, open_store
+from specray.sources import Store, open_store
 from specray.tables.counts import ShardCounts
 from specray.tables.objects import if_there
 from specray.tables.run import read_run
@@ -147,7 +148,7 @@ def _codebook(
     old = _given(config.match, "--match", endpoint, features)
     names = {}
     if config.names is not None:
-        names = read_names(_read(config.names, "--names", endpoint), config.names)
+        names = read_names(read_given(config.names, "--names", endpoint), config.names)
     found = _given(config.codebook, "--codebook", endpoint, features)
     if found is None and not config.overwrite:
         found = _there(config, run, store, endpoint)
@@ -168,7 +169,7 @@ def _given(
 
     if uri is None:
         return None
-    found = Codebook.from_bytes(_read(uri, flag, endpoint))
+    found = Codebook.from_bytes(read_given(uri, flag, endpoint))
     found.require(features)
     return found
 
@@ -203,14 +204,6 @@ def _there(
     )
 
 
-def _read(uri: str, flag: str, endpoint: str | None) -> bytes:
-    store, key = open_parent(uri, endpoint)
-    try:
-        return store.read(key).data
-    except ImageError as error:
-        raise UserError(f"cannot read {flag} {uri}: {error.message}") from None
-
-
 def _feature_space(config: LabelConfig, run: SegmentRun) -> dict[str, Any]:
     """What decides the features: those of two runs are comparable if it is equal."""
     decisive = run.record["decisive"]
@@ -243,7 +236,7 @@ def _record(
     if config.codebook is None:
         decisive |= {"seed": config.seed, "clusters": dataclasses.asdict(config.clusters)}
     if config.match is not None:
-        old = _read(config.match, "--match", endpoint)
+        old = read_given(config.match, "--match", endpoint)
         decisive["match"] = hashlib.sha256(old).hexdigest()
     as_stored = json.loads(json.dumps(decisive))
     return record_of("label", config, as_stored, store, overwrite=config.overwrite)

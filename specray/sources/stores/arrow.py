@@ -97,6 +97,13 @@ class ArrowStore:
             data: bytes = file.read_at(min(size, length), max(0, length - size))
         return data
 
+    def part(self, key: str, start: int, size: int) -> bytes:
+        """Return some bytes of a file; see `Store.part`."""
+        with self._reading(key) as file:
+            left = max(0, file.size() - start)
+            data: bytes = file.read_at(min(size, left), start) if left else b""
+        return data
+
     def write(self, key: str, data: bytes) -> None:
         """Write whole or not at all; see `Store.write`."""
         check_key(key)
@@ -147,17 +154,18 @@ class ArrowStore:
 
     @property
     def _filesystem(self) -> fs.FileSystem:
-        return self._opened[0]
+        return self.opened[0]
 
     @property
-    def _opened(self) -> tuple[fs.FileSystem, str]:
+    def opened(self) -> tuple[fs.FileSystem, str]:
+        """The file system and the path of the root there."""
         try:
             return _open(self.uri, os.getpid())
         except (OSError, pa.ArrowException) as error:
             raise self._user_error(error) from None
 
     def _path(self, key: str) -> str:
-        return f"{self._opened[1]}/{key}" if self._opened[1] else key
+        return f"{self.opened[1]}/{key}" if self.opened[1] else key
 
     def _infos(self, folder: str) -> Iterator[fs.FileInfo]:
         path = self._path(folder).rstrip("/")

@@ -122,6 +122,24 @@ class Store(Protocol):
             As `read`.
         """
 
+    def part(self, key: str, start: int, size: int) -> bytes:
+        """Return `size` bytes of an object from `start` on, fewer at its end.
+
+        Parameters
+        ----------
+        key
+            Key of the object.
+        start
+            At least 0.
+        size
+            At least 1.
+
+        Raises
+        ------
+        ImageError, UserError
+            As `read`.
+        """
+
     def write(self, key: str, data: bytes) -> None:
         """Create or replace an object: readers see all of it or the state before.
 

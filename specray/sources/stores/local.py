@@ -77,6 +77,12 @@ class LocalStore:
             file.seek(max(0, _length(file) - size))
             return file.read(size)
 
+    def part(self, key: str, start: int, size: int) -> bytes:
+        """Return some bytes of a file; see `Store.part`."""
+        with self._opened(key) as file:
+            file.seek(start)
+            return file.read(size)
+
     def write(self, key: str, data: bytes) -> None:
         """Write a file under a hidden name, flush it to disk, then rename; see `Store.write`."""
         check_key(key)

@@ -152,14 +152,12 @@ class S3Store:
 
     def tail(self, key: str, size: int) -> bytes:
         """Return the answer to one ranged GET; see `Store.tail`."""
-        check_readable(key, check_name)
-        try:
-            blob = self._delivered(partial(self._get, key, Range=f"bytes=-{size}"))
-        except FAILURES as error:
-            if error_code(error) in NO_SUCH_RANGE:  # of an empty object
-                return b""
-            raise read_error(self._where, key, error) from None
-        return blob.data[-size:]  # some stores ignore the range
+        return self._ranged(key, f"-{size}")[-size:]  # some stores ignore the range
+
+    def part(self, key: str, start: int, size: int) -> bytes:
+        """Return the answer to one ranged GET; see `Store.part`."""
+        data = self._ranged(key, f"{start}-{start + size - 1}")
+        return data if len(data) <= size else data[start : start + size]
 
     def write(self, key: str, data: bytes) -> None:
         """Upload in one PUT; see `Store.write`.
@@ -259,6 +257,15 @@ class S3Store:
             # botocore takes an answer whose body was lost for a page without objects
             raise aws.IncompleteReadError(actual_bytes=0, expected_bytes=1)
         return page
+
+    def _ranged(self, key: str, span: str) -> bytes:
+        check_readable(key, check_name)
+        try:
+            return self._delivered(partial(self._get, key, Range=f"bytes={span}")).data
+        except FAILURES as error:
+            if error_code(error) in NO_SUCH_RANGE:  # of an empty object, or behind its end
+                return b""
+            raise read_error(self._where, key, error) from None
 
     def _get(self, key: str, **arguments: str) -> Blob:
         answer = self._client.get_object(**self._name(key), **arguments)

@@ -25,12 +25,14 @@ BACKGROUND: Final = Category(1, "background", is_thing=False)
 REGION: Final = Category(2, "region")
 INSTANCE: Final = Category(1, "instance")
 SUPERPIXEL: Final = Category(1, "superpixel")
+PRIMAP: Final = Category(1, "primap")
 
 CATEGORIES: Final = {
     "object": (OBJECT,),
     "region": (BACKGROUND, REGION),
     "instance": (INSTANCE,),
     "superpixel": (SUPERPIXEL,),
+    "primap": (PRIMAP,),
 }
 """Of each method of the segment table. An index is a rank within its image and means nothing
 across images, except region 0, the background; so it makes no category."""

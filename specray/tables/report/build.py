@@ -18,10 +18,10 @@ from specray.tables.report.pictures import density_map, png
 from specray.tables.report.records import read_reported_run
 from specray.tables.report.render import render_page
 from specray.tables.rows import Row
-from specray.tables.schema import MASKS, SEGMENTS
+from specray.tables.schema import FEATURES, MASKS, SEGMENTS
 
 COLUMNS: Final = (
-    *(name for name in SEGMENTS.names if name not in {"segments", "features"}),
+    *(name for name in SEGMENTS.names if name not in {"segments", *FEATURES}),
     *MASKS,
 )
 """Of the segment table: all but the features, which are most of its bytes."""

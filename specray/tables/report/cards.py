@@ -46,6 +46,7 @@ class Card:
     regions: int
     instances: int
     superpixels: int
+    primaps: int
     fiedler: float | None
     """lambda_1, the second smallest eigenvalue."""
     unavailable: str | None
@@ -54,7 +55,7 @@ class Card:
     """Why the cut-out is not shown, where others are."""
     pictures: dict[str, str]
     """File names of what there is: ``photograph``, ``patches`` (the object before it was refined),
-    ``object``, ``regions``, ``cutout``, ``instances``."""
+    ``object``, ``regions``, ``cutout``, ``instances``, ``primaps``."""
     eigenvectors: list[str]
     """File names of the maps of x_1, x_2, ..."""
 
@@ -87,8 +88,8 @@ def draw_card(
         row, source, thumbnail_size(row["height"], row["width"])
     )
     ground = _ground(row, photograph)
-    objects, regions, instances = (
-        _segments(row, method) for method in ("object", "region", "instance")
+    objects, regions, instances, primaps = (
+        _segments(row, method) for method in ("object", "region", "instance", "primap")
     )
     pictures: dict[str, bytes] = {}
     if photograph is not None:
@@ -103,6 +104,8 @@ def draw_card(
         pictures["regions"] = webp(region_overlay(ground, regions))
     if instances:
         pictures["instances"] = webp(instance_overlay(ground, instances))
+    if primaps:
+        pictures["primaps"] = webp(instance_overlay(ground, primaps))
     cutout, uncut = _cutout(row, cutouts)
     if cutout is not None:
         pictures["cutout"] = webp(cutout)
@@ -180,6 +183,7 @@ def _drawing(
         regions=len(_segments(row, "region")),
         instances=len(_segments(row, "instance")),
         superpixels=len(_segments(row, "superpixel")),
+        primaps=len(_segments(row, "primap")),
         fiedler=values[1] if len(values) > 1 else None,
         unavailable=unavailable,
         uncut=uncut,

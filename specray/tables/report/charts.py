@@ -47,6 +47,7 @@ _KINDS: Final = {
     "regions": _Kind("Regions per image", "regions, background included", digits=0, integer=True),
     "instances": _Kind("Instances per image", "instances", digits=0, integer=True),
     "instance_score": _Kind("Instance score", "score of an instance", counted="instances"),
+    "primaps": _Kind("Primaps per image", "primaps", digits=0, integer=True),
     "megapixels": _Kind("Image size", "megapixels", unit=" MP", log=True),
     "fiedler": _Kind("Fiedler eigenvalue", "λ₁ of the normalised Laplacian", digits=3),
 }

@@ -34,6 +34,7 @@ def _histograms() -> dict[str, Histogram]:
         "regions": Histogram(np.arange(-0.5, 65)),
         "instances": Histogram(np.arange(-0.5, 65)),
         "instance_score": Histogram(unit),
+        "primaps": Histogram(np.arange(-0.5, 65)),
         "megapixels": Histogram(np.logspace(-4, 3, 141)),
         "fiedler": Histogram(np.linspace(0, 2, 1001)),
     }
@@ -53,6 +54,7 @@ class Gathered:
     regions: int = 0
     instances: int = 0
     superpixels: int = 0
+    primaps: int = 0
     dense_fallbacks: int = 0
     histograms: dict[str, Histogram] = field(default_factory=_histograms)
     places: NDArray[np.int64] = field(
@@ -117,8 +119,11 @@ def _add_good(found: Gathered, rows: pa.Table, with_instances: bool) -> None:
     found.objects += int(is_object.sum())
     found.regions += int(is_region.sum())
     found.superpixels += pc.sum(pc.equal(method, "superpixel")).as_py() or 0
-    per_image = np.bincount(parents[is_region], minlength=rows.num_rows)
-    found.histograms["regions"].add(per_image[per_image > 0].astype(np.float64))
+    is_primap = np.asarray(pc.equal(method, "primap"), dtype=np.bool_)
+    found.primaps += int(is_primap.sum())
+    for name, of_kind in (("regions", is_region), ("primaps", is_primap)):
+        per_image = np.bincount(parents[of_kind], minlength=rows.num_rows)
+        found.histograms[name].add(per_image[per_image > 0].astype(np.float64))
 
     if with_instances:
         is_instance = np.asarray(pc.equal(method, "instance"), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Instances over their photograph: a colour, an outline and a label for each."""
+"""Instances or primaps over their photograph: a colour, an outline and a label for each."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def instance_overlay(photograph: Pixels, instances: Sequence[Row]) -> Pixels:
     photograph
         (h, w, 3) thumbnail.
     instances
-        Segments of method ``instance``.
+        Segments of method ``instance``, or ``primap``.
     """
     masks = {segment["index"]: segment_mask(segment, photograph.shape[:2]) for segment in instances}
     picture = subdue(photograph)

@@ -39,7 +39,7 @@ def segment(source: object, output: object, **options: Any) -> dict[str, Any]:
         SegmentConfig(
             input=str(source),
             output=str(output),
-            methods=("regions", "superpixels", "objects"),
+            methods=("regions", "superpixels", "objects", "primaps"),
             keep=("features",),
             images=ImageConfig(image_size=192),
             features=BackboneConfig(backbone="descriptor"),
@@ -141,11 +141,14 @@ def test_maps_cover_every_image_with_classes(
         assert (row["points"] is None) == (source == "patches")
 
 
-def test_pixels_outside_of_objects_have_no_class(segments: Path, tmp_path: Path) -> None:
-    label(segments, tmp_path / "out", source="objects", clusters={"classes": 2})
-    objects = {row["key"]: row["segments"] for row in good(segments)}
+@pytest.mark.parametrize(("source", "method"), [("objects", "object"), ("primaps", "primap")])
+def test_pixels_outside_of_what_is_clustered_have_no_class(
+    segments: Path, tmp_path: Path, source: Source, method: str
+) -> None:
+    label(segments, tmp_path / "out", source=source, clusters={"classes": 2})
+    found = {row["key"]: row["segments"] for row in good(segments)}
     for row in good(tmp_path / "out"):
-        masks = [s["rle"] for s in objects[row["key"]] if s["method"] == "object"]
+        masks = [s["rle"] for s in found[row["key"]] if s["method"] == method]
         inside = coco_mask.decode(coco_mask.merge(masks)).astype(bool)
         np.testing.assert_array_equal(painted(row) >= 0, inside)
 

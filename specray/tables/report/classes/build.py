@@ -1,4 +1,4 @@
-"""The report of a label run from end to end."""
+"""The report of a label or predict run from end to end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from specray.sources import Store
+from specray.tables.classes import known_classes
 from specray.tables.reading import read_segments
 from specray.tables.report.classes.cards import CARDS, class_cards
 from specray.tables.report.classes.draw import draw_all
@@ -14,6 +15,7 @@ from specray.tables.report.classes.gather import gather_labels
 from specray.tables.report.classes.render import render_classes
 from specray.tables.report.folder import write_report
 from specray.tables.report.records import read_reported_run
+from specray.tables.schema import LABELS
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def build_label_report(
     samples: int,
     segmented: Mapping[str, Any] | None = None,
 ) -> LabelReportSummary:
-    """Write ``report/`` into the output of a label run: ``index.html`` and the pictures it shows.
+    """Write ``report/`` into the output of a label or predict run: ``index.html`` and its pictures.
 
     One pass over the shards. Memory and the size of the report depend on `samples` and on the
     number of classes, not on the number of images. The same output and the same photographs give
@@ -52,7 +54,7 @@ def build_label_report(
     Parameters
     ----------
     output
-        Where the label job wrote. A report that is there is replaced.
+        Where the job wrote. A report that is there is replaced.
     source
         Where the photographs are; None draws the masks without them.
     samples
@@ -63,12 +65,12 @@ def build_label_report(
     Raises
     ------
     UserError
-        The output holds no label run, its rows have a class that its record does not have, or a
+        The output holds no such run, its rows have a class that its record does not have, or a
         store does not answer.
     """
-    run = read_reported_run(output, "label")
-    clustering = run["clustering"]
-    found = gather_labels(read_segments(output), samples, clustering)
+    run = read_reported_run(output, "label", "predict")
+    clustering = {"classes": known_classes(run)}
+    found = gather_labels(read_segments(output, LABELS.names), samples, clustering)
     classes = class_cards(found, clustering)
     drawn = draw_all(classes[:CARDS], found.sample.rows, source)
     page = render_classes(run, segmented, found, classes, drawn, output.uri)

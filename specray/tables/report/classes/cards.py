@@ -29,9 +29,9 @@ class ClassCard:
     images: int
     regions: int
     """In this table, or class masks where single patches were labelled."""
-    fitted: int
-    """Points that the clustering was fitted to."""
-    radius: float
+    fitted: int | None
+    """Points that the clustering was fitted to; None without a clustering, as the next two."""
+    radius: float | None
     nearest: int | None
     """Id of the class whose centroid is nearest."""
     confidence: float

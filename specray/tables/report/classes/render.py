@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from specray.tables.classes import known_classes
 from specray.tables.report.classes.cards import CARDS, ClassCard, class_name, css_colour
 from specray.tables.report.classes.crops import crop_name
 from specray.tables.report.classes.curve import draw_curve
@@ -31,7 +32,7 @@ def render_classes(
     Parameters
     ----------
     run
-        The record of the label run.
+        The record of the label or predict run.
     segmented
         That of the segment run whose segments were labelled, if it is still there.
     found
@@ -43,9 +44,12 @@ def render_classes(
     uri
         Where the output is, for the lines of code that open it.
     """
-    clustering = run["clustering"]
-    known = clustering["classes"]
-    charts = draw_curve(clustering["curve"], len(known))
+    clustering = run.get("clustering")
+    known = known_classes(run)
+    charts = draw_curve(clustering["curve"], len(known)) if clustering else []
+    tree = None
+    if clustering:
+        tree = draw_tree(clustering["merges"], [one["points"] for one in known])
     return page_of(
         "classes.html.j2",
         run=run,
@@ -61,7 +65,7 @@ def render_classes(
         # the drawings hold nothing but numbers and our own words
         charts=[(chart, Markup(chart.svg)) for chart in charts],
         table=co_occurrence(found, classes),
-        tree=draw_tree(clustering["merges"], [one["points"] for one in known]),
+        tree=tree,
         leaves=[(class_name(one), css_colour(one["id"])) for one in known],
         faults=most_frequent(found.faults),
         settings=settings(run["configuration"], run["job"]) + settings(run["versions"], "versions"),

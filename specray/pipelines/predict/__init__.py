@@ -1,0 +1,1 @@
+"""The predict job: fitted prototypes applied to a bucket of images."""

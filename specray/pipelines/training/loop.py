@@ -1,0 +1,201 @@
+"""The loop of a worker of Ray Train."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed
+from ray.train import Checkpoint
+from torch import Tensor
+
+from specray.pipelines.training.checkpoint import TrainingState
+from specray.pipelines.training.index import Group
+from specray.pipelines.training.pairs import PairFactory
+from specray.pipelines.training.scalars import Scalars
+from specray.pipelines.training.stream import Lanes, TrainingStream
+from specray.semantics.prototypes.config import EMConfig
+from specray.semantics.prototypes.em import Images, PrototypeEM, Step
+from specray.sources import Store
+
+CONVERGED = 1e-6
+"""Gain of the mean cosine below which Lloyd's k-means ends."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What all workers are told."""
+
+    segments: Store
+    output: Store
+    groups: Sequence[Group]
+    start: Tensor
+    """(R, K, C) initial prototypes."""
+    em: EMConfig
+    seed: int
+    cell: int
+    image_size: int | None
+    pairs: PairFactory
+    device: str
+    checkpoint_every: int
+
+    @property
+    def kmeans_steps(self) -> int:
+        """Batches, or passes, before EM."""
+        return 0 if self.em.kmeans == "none" else self.em.kmeans_steps
+
+    @property
+    def steps(self) -> int:
+        """Of k-means and EM together."""
+        return self.kmeans_steps + self.em.em_steps
+
+
+def train(config: dict[str, Any]) -> None:
+    """Fit prototypes with the other workers; `config` has ``plan`` and ``tally``."""
+    torch.set_num_threads(1)
+    plan: TrainingPlan = config["plan"]
+    context = ray.train.get_context()
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device() if plan.device == "cuda" else torch.device("cpu")
+    stream = TrainingStream(
+        plan.segments,
+        plan.groups,
+        plan.seed,
+        Lanes(rank, workers, plan.em.batch),
+        plan.pairs(str(device)),
+        plan.cell,
+        plan.image_size,
+    )
+    trainer = PrototypeEM(plan.start, plan.em, _all_reduce if workers > 1 else None, device)
+    Worker(plan, trainer, stream, config["tally"] if rank == 0 else None).run()
+
+
+class Worker:
+    """Goes through the batches from the last checkpoint on.
+
+    Parameters
+    ----------
+    plan
+        What to do.
+    trainer, stream
+        With what.
+    tally
+        Is told how far it is, by the first worker alone; it also writes checkpoints and scalars.
+    """
+
+    def __init__(
+        self, plan: TrainingPlan, trainer: PrototypeEM, stream: TrainingStream, tally: Any
+    ) -> None:
+        self._plan = plan
+        self._trainer = trainer
+        self._stream = stream
+        self._tally = tally
+        self._number = 0
+        self._objective: Tensor | None = None
+
+    def run(self) -> None:
+        """Do what is left, and leave a checkpoint at the end."""
+        self._restore()
+        scalars = Scalars(self._plan.output, self._number) if self._tally is not None else None
+        try:
+            while self._number < self._plan.steps:
+                begin = self._number
+                step = self._step()
+                if scalars is not None:
+                    self._tell(scalars, step, begin)
+                if self._number % self._plan.checkpoint_every == 0 or self._done:
+                    if scalars is not None:
+                        scalars.publish()
+                    self._report(step)
+        finally:
+            self._stream.close()
+            if scalars is not None:
+                scalars.close()
+
+    @property
+    def _done(self) -> bool:
+        return self._number >= self._plan.steps
+
+    def _step(self) -> Step:
+        """One batch, or one pass of Lloyd's k-means."""
+        plan, trainer = self._plan, self._trainer
+        if self._number == plan.kmeans_steps:
+            trainer.begin_em()
+        if self._number >= plan.kmeans_steps:
+            step = trainer.step(self._stream.batch(self._number))
+            self._number += 1
+        elif plan.em.kmeans == "sgd":
+            step = trainer.kmeans_step(_features(self._stream.batch(self._number)))
+            self._number += 1
+        else:
+            step = self._lloyd()
+        return step
+
+    def _lloyd(self) -> Step:
+        """A pass over the first epoch: always the same images, so that the objective only grows."""
+        found = None
+        for number in range(self._stream.per_epoch):
+            part = self._trainer.assigned(_features(self._stream.batch(number)))
+            found = part if found is None else type(part)(*map(torch.add, found, part))
+        assert found is not None  # an epoch has a batch
+        step = self._trainer.lloyd_step(found)
+        before, self._objective = self._objective, step.loss
+        gained = before is None or bool((before - step.loss > CONVERGED).any())
+        self._number = self._number + 1 if gained else self._plan.kmeans_steps
+        return step
+
+    def _tell(self, scalars: Scalars, step: Step, number: int) -> None:
+        phase = "em" if number >= self._plan.kmeans_steps else "kmeans"
+        scalars.add(f"{phase}/loss", step.loss.tolist(), number)
+        scalars.add(f"{phase}/largest share", step.shares.amax(dim=-1).tolist(), number)
+        scalars.add(f"{phase}/smallest share", step.shares.amin(dim=-1).tolist(), number)
+        self._tally.add.remote(self._number - number, 0, 0)
+
+    def _report(self, step: Step) -> None:
+        """Hand a checkpoint to Ray Train, which waits for all workers."""
+        metrics = {"step": self._number, "loss": step.loss.tolist()}
+        if self._tally is None:
+            ray.train.report(metrics)
+            return
+        objective = None if self._objective is None else self._objective.tolist()
+        with tempfile.TemporaryDirectory(prefix="specray-") as folder:
+            state = TrainingState(self._number, self._trainer.state_dict(), objective)
+            state.save(Path(folder))
+            ray.train.report(
+                metrics,
+                checkpoint=Checkpoint.from_directory(folder),
+                checkpoint_dir_name=f"step-{self._number:08}",
+            )
+
+    def _restore(self) -> None:
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            return
+        with checkpoint.as_directory() as folder:
+            state = TrainingState.load(Path(folder))
+        self._number = state.number
+        self._trainer.load_state_dict(state.trainer)
+        if state.objective is not None:
+            self._objective = torch.tensor(state.objective, dtype=torch.float64)
+        if self._tally is not None:
+            self._tally.add.remote(self._number, 0, 0)
+
+
+def _features(batch: Sequence[Images]) -> list[Tensor]:
+    return [images.clean.flatten(0, 1) for images in batch]
+
+
+def _all_reduce(tensor: Tensor) -> Tensor:
+    total = tensor.clone()
+    if torch.distributed.get_backend() == "nccl":
+        on_device = total.cuda()
+        torch.distributed.all_reduce(on_device)
+        return on_device.cpu()
+    torch.distributed.all_reduce(total)
+    return total

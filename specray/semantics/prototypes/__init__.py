@@ -1,0 +1,1 @@
+"""Class prototypes fitted to principal mask proposals by expectation maximisation (PriMaPs-EM)."""

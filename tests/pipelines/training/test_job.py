@@ -1,0 +1,78 @@
+"""Whole runs of train-primaps, on Ray Train."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from specray.errors import UserError
+from specray.pipelines.training.config import TrainPrimapsConfig
+from specray.pipelines.training.job import run_train_primaps
+from specray.semantics.prototypes.classifier import Classifier
+from specray.semantics.prototypes.config import EMConfig
+from tests.pipelines.training.conftest import IMAGES
+
+
+def train(segments: Path, output: Path, **options: Any) -> dict[str, Any]:
+    em = EMConfig(**{"classes": 4, "batch": 8, "em_steps": 12} | options.pop("em", {}))
+    return run_train_primaps(TrainPrimapsConfig(str(segments), str(output), em=em, **options))
+
+
+def prototypes(output: Path, number: int = 0) -> Classifier:
+    name = "prototypes" if number == 0 else f"prototypes-{number}"
+    return Classifier.from_bytes((output / f"{name}.safetensors").read_bytes())
+
+
+def test_one_worker_and_two_fit_the_same_prototypes(proposed: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"runs": 2, "em": {"start": "directions"}}
+    results = [
+        train(proposed, tmp_path / str(workers), num_workers=workers, **options)
+        for workers in (1, 2)
+    ]
+    assert [result["workers"] for result in results] == [1, 2]
+    assert results[0]["images"] == IMAGES
+    for number in range(2):
+        one, other = (prototypes(tmp_path / name, number) for name in ("1", "2"))
+        np.testing.assert_allclose(one.momentum, other.momentum, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(one.running, other.running, rtol=0, atol=1e-6)
+    first, second = (prototypes(tmp_path / "1", number) for number in range(2))
+    assert not np.array_equal(first.momentum, second.momentum)
+    assert first.features["backbone"] == "descriptor"
+    assert list((tmp_path / "1" / "tensorboard").iterdir())
+    # again: nothing is trained, and nothing changes
+    before = (tmp_path / "1" / "prototypes.safetensors").read_bytes()
+    assert train(proposed, tmp_path / "1", num_workers=2, **options) == results[0]
+    assert (tmp_path / "1" / "prototypes.safetensors").read_bytes() == before
+    with pytest.raises(UserError, match="another configuration"):
+        train(proposed, tmp_path / "1", em={"em_steps": 2})
+
+
+def test_the_setting_of_the_paper_runs_through_both_phases(proposed: Path, tmp_path: Path) -> None:
+    paper = {"start": "directions", "kmeans": "sgd", "kmeans_steps": 5, "weighting": "pixels"}
+    result = train(proposed, tmp_path, em=paper, checkpoint_every=4, features="computed")
+    assert (result["steps"], result["features"]) == (17, "computed")
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["status"] == "finished"
+
+
+def test_passes_of_lloyd_end_when_nothing_is_gained(proposed: Path, tmp_path: Path) -> None:
+    lloyd = {"start": "directions", "kmeans": "lloyd", "kmeans_steps": 300, "em_steps": 2}
+    result = train(proposed, tmp_path, em=lloyd, num_workers=1)
+    assert result["steps"] == 302  # the numbers of passes that were not needed are passed over
+
+
+def test_what_cannot_be_trained_is_refused_in_one_line(proposed: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="fewer than --batch"):
+        train(proposed, tmp_path, em={"batch": 500})
+    with pytest.raises(UserError, match="lies inside"):
+        train(proposed, proposed / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_workers_that_do_not_divide_the_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match="does not divide"):
+        TrainPrimapsConfig("a", "b", num_workers=3)
