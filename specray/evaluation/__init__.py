@@ -25,6 +25,7 @@ from specray.evaluation.instances import (
     match_instances,
     patch_labels,
 )
+from specray.evaluation.label_spaces import CITYSCAPES, COCO_STUFF, POTSDAM, LabelSpace
 from specray.evaluation.semantic import (
     Confusion,
     Matching,
@@ -39,6 +40,9 @@ from specray.evaluation.semantic import (
 from specray.evaluation.spread import Spread, spread
 
 __all__ = [
+    "CITYSCAPES",
+    "COCO_STUFF",
+    "POTSDAM",
     "AveragePrecision",
     "Confusion",
     "CorLoc",
@@ -46,6 +50,7 @@ __all__ = [
     "ForegroundScore",
     "ForegroundSums",
     "InstanceSums",
+    "LabelSpace",
     "Matching",
     "Prediction",
     "Scores",

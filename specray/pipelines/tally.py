@@ -50,6 +50,10 @@ class _Tally:
         if self._warming == 0:
             self._warm = self._images, self._last
 
+    def reach(self, done: int) -> None:
+        """Say how much is done in all, where it may be done again after a death."""
+        self._images = done
+
     def read(self) -> tuple[int, int]:
         """Images and errors so far."""
         return self._images, self._errors

@@ -1,4 +1,4 @@
-"""The segment job as a person types it: a command in a process of its own, which may be killed."""
+"""Jobs as a person types them: commands in processes of their own, which may be killed."""
 
 from __future__ import annotations
 
@@ -90,12 +90,24 @@ def segment(
         Variables to set.
     """
     arguments = ["--input", str(source), "--output", str(output), *SMALL, *options]
+    with command("segment", *arguments, script=script, environment=environment) as running:
+        yield running
+
+
+@contextmanager
+def command(
+    job: str,
+    *arguments: str,
+    script: str | None = None,
+    environment: dict[str, str] | None = None,
+) -> Iterator[Running]:
+    """Run a job as a person types it; see `segment`."""
     code = f"{script or ''}\nimport sys\nfrom specray.cli import main\nsys.exit(main(sys.argv[1:]))"
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         with log.open("w") as err, log.with_suffix(".out").open("w") as out:
             process = psutil.Popen(
-                [sys.executable, "-c", code, "segment", *arguments],
+                [sys.executable, "-c", code, job, *arguments],
                 stdout=out,
                 stderr=err,
                 env=os.environ | (environment or {}),

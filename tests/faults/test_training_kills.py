@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from specray.backbones import BackboneConfig
@@ -19,7 +14,7 @@ from specray.pipelines.config import RunConfig, SegmentConfig
 from specray.pipelines.segment import run_segment
 from specray.semantics.prototypes.classifier import Classifier
 from tests.faults.cluster import SmallCluster, small_cluster
-from tests.faults.command import Running
+from tests.faults.command import Running, command
 from tests.pipelines.photographs import write_photographs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -54,27 +49,12 @@ def cluster() -> Iterator[SmallCluster]:
         yield cluster
 
 
-@contextmanager
 def train(
     segments: Path, output: Path, cluster: SmallCluster, workers: int, *options: str
-) -> Iterator[Running]:
-    code = "import sys\nfrom specray.cli import main\nsys.exit(main(sys.argv[1:]))"
+) -> AbstractContextManager[Running]:
     flags = ["--input", str(segments), "--output", str(output), "--num-workers", str(workers)]
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder, "log")
-        with log.open("w") as err, log.with_suffix(".out").open("w") as out:
-            process = psutil.Popen(
-                [sys.executable, "-c", code, "train-primaps", *flags, *FLAGS, *options],
-                stdout=out,
-                stderr=err,
-                env=os.environ | {"RAY_ADDRESS": cluster.address} | PATIENCE,
-                stdin=subprocess.DEVNULL,
-            )
-        running = Running(process, log)
-        try:
-            yield running
-        finally:
-            running.end()
+    environment = {"RAY_ADDRESS": cluster.address} | PATIENCE
+    return command("train-primaps", *flags, *FLAGS, *options, environment=environment)
 
 
 def step_of(output: Path) -> int:

@@ -34,6 +34,9 @@ from specray.pipelines.benchmark.labels.describing import describing_rows
 from specray.pipelines.benchmark.labels.protocols import DSM, SETTINGS, baseline_row, setting_row
 from specray.pipelines.benchmark.labels.scale import scale_rows
 from specray.pipelines.benchmark.proposals import proposal_rows
+from specray.pipelines.benchmark.prototypes.crops import proposed, read_scored
+from specray.pipelines.benchmark.prototypes.epochs import epoch_rows
+from specray.pipelines.benchmark.prototypes.protocol import prototype_rows
 from specray.pipelines.benchmark.refinement import refinement_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
 from specray.pipelines.benchmark.timing import one_thread
@@ -111,6 +114,7 @@ class BenchmarkConfig:
         "instances",
         "labels",
         "label-scale",
+        "prototypes",
     )
     threads: int | None = None
 
@@ -149,7 +153,7 @@ def run_benchmark(config: BenchmarkConfig) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmark.json").write_text(json.dumps(result, indent=2))
     table = [describe(row) for row in rows]
-    if {"accuracy", "instances", "labels"} & set(config.parts):
+    if {"accuracy", "instances", "labels", "prototypes"} & set(config.parts):
         table.append(_NOTE)
     (folder / "benchmark.txt").write_text("\n".join(table) + "\n")
     return result
@@ -194,15 +198,12 @@ def _refinement(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[st
 
 
 def _proposals(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
-    tokens = BackboneConfig(config.backbone, config.weights, feature="token")
-    weights = load_weights(tokens, None)
     root = Path(config.data or "", "camvid")
     of_streets = config.data is not None and root.is_dir()
     paths = split_paths(root, "train") if of_streets else photographs(config.data)
     chosen = paths[:: max(1, len(paths) // PROPOSAL_IMAGES)][:PROPOSAL_IMAGES]
     with one_thread():
-        backbone = build_backbone(tokens, weights.data, weights.source, "cpu")
-        yield from proposal_rows(chosen, backbone, PROPOSAL_REPEATS)
+        yield from proposal_rows(chosen, _tokens(config), PROPOSAL_REPEATS)
 
 
 def _instance_stage(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
@@ -265,6 +266,30 @@ def _label_scale(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[s
     yield from scale_rows(SCALE_IMAGES, SCALE_DIMENSIONS, SCALE_CLASSES, SCALE_FITS)
 
 
+def _prototypes(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    root = Path(config.data or "", "camvid")
+    if config.data is None or not root.is_dir():
+        return
+    names = class_names(root)
+    with one_thread():
+        tokens = _tokens(config)
+        test = read_scored(split_paths(root, "test", step=3), tokens)
+        for step in (2, 1):
+            paths = split_paths(root, "train", step=step)
+            rows = proposed(paths, tokens)
+            if step == 2:
+                yield from epoch_rows(rows, paths, tokens)
+            for row in prototype_rows(rows, test, names, tokens.patch_size):
+                yield row | {"images": len(paths), "scored": len(test.truth)}
+
+
+def _tokens(config: BenchmarkConfig) -> Backbone:
+    """The backbone with the features that PriMaPs takes."""
+    features = BackboneConfig(config.backbone, config.weights, feature="token")
+    weights = load_weights(features, None)
+    return build_backbone(features, weights.data, weights.source, "cpu")
+
+
 def _crops(config: BenchmarkConfig) -> CropEncoder | None:
     """None for the descriptor, which has no class token."""
     features = BackboneConfig(backbone=config.backbone, weights=config.weights)
@@ -286,4 +311,5 @@ MEASURES: Final = {
     "instances": _instances,
     "labels": _labels,
     "label-scale": _label_scale,
+    "prototypes": _prototypes,
 }

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-import torch
-
 from specray import backbones
 from specray.backbones import BackboneConfig
 from specray.errors import UserError
@@ -92,6 +90,8 @@ class _PredictJob:
         return found
 
     def patch_size(self, weights: Weights) -> int:
+        import torch  # takes seconds, which --help does without
+
         features = self.config.features
         built = backbones.build_backbone(features, weights.data, weights.source, "cpu")
         side, cell = built.patch_size, self.classifier.features["cell"]

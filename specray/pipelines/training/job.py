@@ -19,7 +19,7 @@ from specray.pipelines.record import record_of
 from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.sources import Store, open_store
 from specray.tables.counts import ShardCounts
-from specray.tables.run import read_run, write_run
+from specray.tables.run import NAME, read_run, write_run
 
 if TYPE_CHECKING:
     from specray.pipelines.cluster import ResourcePlan
@@ -53,6 +53,8 @@ def run_train_primaps(config: TrainPrimapsConfig) -> dict[str, Any]:
         print(f"{store.uri} is finished; --overwrite trains anew", file=sys.stderr)
         result: dict[str, Any] = earlier["result"]
         return result
+    if config.overwrite:
+        _clear(store)
     # checkpoints of an attempt that was dropped are never continued
     record["attempt"] = (earlier or {}).get("attempt") or uuid.uuid4().hex
     write_run(store, record)
@@ -65,6 +67,17 @@ def run_train_primaps(config: TrainPrimapsConfig) -> dict[str, Any]:
     }
     write_run(store, record | {"status": "finished", "result": result})
     return result
+
+
+def _clear(store: Store) -> None:
+    """Drop what an earlier run has left. The record goes first, or a kill would revive it."""
+    from specray.pipelines.training.scalars import FOLDER
+
+    if read_run(store) is not None:
+        store.delete(NAME)
+    for entry in list(store.list()):
+        if entry.key.startswith(("checkpoints/", FOLDER, "prototypes")):
+            store.delete(entry.key)
 
 
 def _check_run(config: TrainPrimapsConfig, run: SegmentRun) -> bool:

@@ -155,7 +155,7 @@ class Worker:
         scalars.add(f"{phase}/loss", step.loss.tolist(), number)
         scalars.add(f"{phase}/largest share", step.shares.amax(dim=-1).tolist(), number)
         scalars.add(f"{phase}/smallest share", step.shares.amin(dim=-1).tolist(), number)
-        self._tally.add.remote(self._number - number, 0, 0)
+        self._tally.reach.remote(self._number)
 
     def _report(self, step: Step) -> None:
         """Hand a checkpoint to Ray Train, which waits for all workers."""
@@ -184,7 +184,7 @@ class Worker:
         if state.objective is not None:
             self._objective = torch.tensor(state.objective, dtype=torch.float64)
         if self._tally is not None:
-            self._tally.add.remote(self._number, 0, 0)
+            self._tally.reach.remote(self._number)
 
 
 def _features(batch: Sequence[Images]) -> list[Tensor]:

@@ -126,7 +126,9 @@ class TrainingStream:
         if group.shard not in self._files:
             self._files[group.shard] = ShardGroups(self.store, group.shard)
         columns = list(dict.fromkeys((*MASK_COLUMNS, *self.pair.columns)))
-        rows = self._files[group.shard].read(group.number, columns).take(pa.array(group.rows))
+        rows = self._files[group.shard].read(group.number, columns)
+        if len(group.rows) < rows.num_rows:  # else nothing is copied
+            rows = rows.take(pa.array(group.rows))
         samples = samples_of(
             rows, self.cell, self.image_size, kept=isinstance(self.pair, KeptFeatures)
         )

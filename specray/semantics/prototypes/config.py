@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from specray.checks import at_least, share
 
@@ -64,12 +64,3 @@ class EMConfig:
         at_least(1, self, "batch", "momentum_every")
         share(self, "momentum")
 
-
-PAPER: Final = {
-    "start": "directions",
-    "kmeans": "sgd",
-    "kmeans_steps": 184,
-    "em_steps": 4600,
-    "weighting": "pixels",
-}
-"""The published setting on Cityscapes: arguments of `EMConfig` besides the number of classes."""

@@ -14,10 +14,11 @@ from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.pipelines.training.job import run_train_primaps
 from specray.semantics.prototypes.classifier import Classifier
 from specray.semantics.prototypes.config import EMConfig
+from specray.sources import open_store
 from tests.pipelines.training.conftest import IMAGES
 
 
-def train(segments: Path, output: Path, **options: Any) -> dict[str, Any]:
+def train(segments: Path, output: object, **options: Any) -> dict[str, Any]:
     em = EMConfig(**{"classes": 4, "batch": 8, "em_steps": 12} | options.pop("em", {}))
     return run_train_primaps(TrainPrimapsConfig(str(segments), str(output), em=em, **options))
 
@@ -51,17 +52,34 @@ def test_one_worker_and_two_fit_the_same_prototypes(proposed: Path, tmp_path: Pa
         train(proposed, tmp_path / "1", em={"em_steps": 2})
 
 
-def test_the_setting_of_the_paper_runs_through_both_phases(proposed: Path, tmp_path: Path) -> None:
+def test_the_setting_of_the_paper_runs_through_both_phases_into_a_bucket(
+    proposed: Path, s3_server: str, s3_bucket: str
+) -> None:
     paper = {"start": "directions", "kmeans": "sgd", "kmeans_steps": 5, "weighting": "pixels"}
-    result = train(proposed, tmp_path, em=paper, checkpoint_every=4, features="computed")
+    output = f"s3://{s3_bucket}/model"
+    options: dict[str, Any] = {"checkpoint_every": 4, "features": "computed", "em": paper}
+    result = train(proposed, output, endpoint=s3_server, **options)
     assert (result["steps"], result["features"]) == (17, "computed")
-    run = json.loads((tmp_path / "run.json").read_text())
-    assert run["status"] == "finished"
+    store = open_store(output, s3_server)
+    assert json.loads(store.read("run.json").data)["status"] == "finished"
+    assert Classifier.from_bytes(store.read("prototypes.safetensors").data).classes == 4
+    keys = [entry.key for entry in store.list()]
+    assert any(key.startswith("tensorboard/") for key in keys)
+    states = [key for key in keys if key.startswith("checkpoints/")]
+    assert {key.split("/")[2] for key in states if "step-" in key} == {
+        "step-00000016",
+        "step-00000017",
+    }
 
 
 def test_passes_of_lloyd_end_when_nothing_is_gained(proposed: Path, tmp_path: Path) -> None:
+    left = [tmp_path / name for name in ("checkpoints/old/step-00000001/state.pt", "prototypes-7")]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     lloyd = {"start": "directions", "kmeans": "lloyd", "kmeans_steps": 300, "em_steps": 2}
-    result = train(proposed, tmp_path, em=lloyd, num_workers=1)
+    result = train(proposed, tmp_path, em=lloyd, num_workers=1, overwrite=True)
+    assert not any(path.exists() for path in left)
     assert result["steps"] == 302  # the numbers of passes that were not needed are passed over
 
 

@@ -1,0 +1,1 @@
+"""How good prototypes are, and what kept features save."""
