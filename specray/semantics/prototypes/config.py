@@ -63,4 +63,3 @@ class EMConfig:
         at_least(0, self, "kmeans_steps", "em_steps", "focal", "learning_rate")
         at_least(1, self, "batch", "momentum_every")
         share(self, "momentum")
-
