@@ -34,6 +34,7 @@ NEEDED = {
     "segment": BASE,
     "edit": BASE,
     "label": BASE,
+    "train-primaps": BASE,
     "predict": [*BASE, "--prototypes", "fit/prototypes.safetensors"],
     "export": [*BASE, "--format", "coco"],
     "report": BASE[2:],
@@ -159,7 +160,7 @@ def test_a_setting_out_of_range_exits_with_2_and_names_the_flag(
 
 def test_an_unknown_job_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segmnet"]) == 2
-    assert "segment, label, export, edit, report" in capsys.readouterr().err
+    assert "segment, label, train-primaps, predict, export" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("job", JOBS)

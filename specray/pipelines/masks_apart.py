@@ -116,7 +116,7 @@ def _spectra(row: Row) -> Spectra:
     patches = grid[0] * grid[1]
     vectors = torch.from_numpy(row["vectors"].copy()).reshape(1, -1, patches)
     values = torch.empty(0)
-    if row["eigenvalues"] is not None:
+    if row.get("eigenvalues") is not None:  # a pass without spectra has none
         values = torch.from_numpy(row["eigenvalues"].copy())
     features = row["features"]
     if features is not None:

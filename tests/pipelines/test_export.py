@@ -318,7 +318,7 @@ def test_what_cannot_be_exported_is_one_clear_line_before_anything_is_written(
     mistake(input=str(objects), **to, match="has not finished")
 
     write_run(store, record | {"job": "edit"})
-    mistake(input=str(objects), **to, match="written by specray edit, not specray seg")
+    mistake(input=str(objects), **to, match="written by specray edit, not by segment")
 
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "export.json").write_text('{"of": "somebody else"}')

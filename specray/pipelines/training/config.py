@@ -73,7 +73,7 @@ class TrainPrimapsConfig:
     seed: int = 0
     endpoint: str | None = None
     overwrite: bool = False
-    em: EMConfig = field(default_factory=lambda: EMConfig(classes=27))
+    em: EMConfig = field(default_factory=EMConfig)
 
     def __post_init__(self) -> None:
         at_least(1, self, "runs", "checkpoint_every", "num_workers")

@@ -19,7 +19,7 @@ class EMConfig:
     Parameters
     ----------
     classes
-        Number of prototypes K.
+        Number of prototypes K; the paper has 27 on Cityscapes and COCO-Stuff, 3 on Potsdam.
     start
         `proposals`: k-means of the proposals, each of which counts the same whatever its size;
         `directions`: the first K principal directions of all features, as in the paper.
@@ -46,7 +46,7 @@ class EMConfig:
         Batches from one of their updates to the next.
     """
 
-    classes: int
+    classes: int = 27
     start: Start = "proposals"
     kmeans: KMeans = "none"
     kmeans_steps: int = 250
