@@ -192,11 +192,11 @@ def test_a_fifth_of_all_operations_fails_and_the_rows_are_those_of_a_calm_run(
         key = f"in/{path.relative_to(calm.photographs).as_posix()}"
         client.put_object(Bucket=s3_bucket, Key=key, Body=path.read_bytes())
     source, segments, output = (f"s3://{s3_bucket}/{name}" for name in ("in", "segments", "out"))
-    in_process(source, segments, endpoint=s3_server)
+    in_process(source, segments, endpoint=s3_server, shard_size=4)  # more operations that may fail
     with faulty_s3(s3_server, seed=0, rate=0.2) as proxy:
         result = label(segments, output, "--endpoint", proxy.url)
         assert (result["images"], result["errors"]) == (IMAGES, 0)
-        assert len(proxy.injected) > 3 and sum(proxy.injected.values()) >= 8
+        assert len(proxy.injected) > 3 and sum(proxy.injected.values()) > 10
         again = label(segments, output, "--endpoint", proxy.url)
         assert (again["images"], again["new_images"]) == (IMAGES, 0)
     assert rows(output, s3_server).equals(rows(calm.labels))

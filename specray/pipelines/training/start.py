@@ -22,15 +22,12 @@ from specray.pipelines.labels.sampling import draw
 from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.pipelines.training.index import Group
 from specray.seeds import derive_seed
-from specray.semantics import cluster, fit_space
 from specray.semantics.prototypes.directions import Moments, principal_directions
+from specray.semantics.prototypes.proposal_kmeans import proposal_prototypes
 from specray.sources import Store
 from specray.tables.counts import ShardCounts
 from specray.tables.features import COLUMNS, features_of
 from specray.tables.groups import ShardGroups
-
-RESTARTS = 10
-"""Of the k-means of proposals; the best is taken."""
 
 MOST_POINTS = 1_000_000
 """Proposals that are clustered; a uniform sample where there are more."""
@@ -75,21 +72,8 @@ def _of_proposals(config: TrainPrimapsConfig, run: SegmentRun) -> NDArray[np.flo
         f"clustering {len(sample.features):,} proposals into {config.em.classes} prototypes",
         file=sys.stderr,
     )
-    space = fit_space(sample.features, spherical=True, pca=None, whiten=False)
-    points = space.project(sample.features, sample.features)
-    found = [
-        cluster(
-            points,
-            config.em.classes,
-            seed=derive_seed(config.seed, f"run {run_number}"),
-            restarts=RESTARTS,
-            iterations=100,
-            spherical=True,
-            bound=space.bound,
-        ).centroids
-        for run_number in range(config.runs)
-    ]
-    return np.stack(found).astype(np.float64)
+    seeds = [derive_seed(config.seed, f"run {number}") for number in range(config.runs)]
+    return proposal_prototypes(sample.features, config.em.classes, seeds)
 
 
 def _of_directions(

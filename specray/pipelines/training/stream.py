@@ -14,7 +14,6 @@ from specray.pipelines.training.index import Group
 from specray.pipelines.training.order import Epoch, shuffled
 from specray.pipelines.training.samples import (
     MASK_COLUMNS,
-    Draw,
     KeptFeatures,
     Pair,
     Sample,
@@ -133,6 +132,3 @@ class TrainingStream:
             rows, self.cell, self.image_size, kept=isinstance(self.pair, KeptFeatures)
         )
         return samples, rows.nbytes + sum(sample.proposals.nbytes for sample in samples)
-
-
-__all__ = ["Draw", "Lanes", "TrainingStream"]

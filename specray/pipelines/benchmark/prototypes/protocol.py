@@ -18,10 +18,10 @@ from specray.pipelines.labels.points import points_of
 from specray.pipelines.training.order import shuffled
 from specray.pipelines.training.samples import KeptFeatures, Sample, batched, draw, samples_of
 from specray.seeds import derive_seed
-from specray.semantics import cluster, fit_space
 from specray.semantics.prototypes.config import EMConfig, Weighting
 from specray.semantics.prototypes.directions import Moments, principal_directions
 from specray.semantics.prototypes.em import Images, PrototypeEM
+from specray.semantics.prototypes.proposal_kmeans import proposal_prototypes
 
 SEEDS: Final = 3
 BATCH: Final = 32
@@ -92,21 +92,8 @@ def _directions(rows: pa.Table, classes: int) -> torch.Tensor:
 def _proposals(rows: pa.Table, classes: int) -> torch.Tensor:
     """(SEEDS, K, C)."""
     features = points_of(rows, "primaps").features.astype(np.float32)
-    space = fit_space(features, spherical=True, pca=None, whiten=False)
-    points = space.project(features, None)
-    found = [
-        cluster(
-            points,
-            classes,
-            seed=derive_seed(seed, "run 0"),
-            restarts=10,
-            iterations=100,
-            spherical=True,
-            bound=space.bound,
-        ).centroids
-        for seed in range(SEEDS)
-    ]
-    return torch.from_numpy(np.stack(found)).double()
+    seeds = [derive_seed(seed, "run 0") for seed in range(SEEDS)]
+    return torch.from_numpy(proposal_prototypes(features, classes, seeds))
 
 
 def _channels(rows: pa.Table) -> int:
