@@ -36,6 +36,11 @@ class BackboneConfig:
         k, as the papers do. The descriptor has nothing to choose from.
     block
         Transformer block, counted from 0, negative from the end. The papers use the last.
+    projection
+        A trained head of another method over these features, such as STEGO's or HP's, linear or of
+        two layers: a .safetensors file (or a .ckpt of plain tensors) as path or URI. Masks are
+        found in the backbone's own features; what is kept, trained on and what describes segments
+        is the output of the head.
     precision
         Arithmetic of the backbone; auto = bf16 on GPUs that have it, fp16 on others, fp32 on CPU.
     accept_dinov3_licence
@@ -47,6 +52,7 @@ class BackboneConfig:
     weights: str | None = None
     feature: Feature | None = None
     block: int = -1
+    projection: str | None = None
     precision: Precision = "auto"
     accept_dinov3_licence: bool = False
 

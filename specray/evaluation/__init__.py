@@ -25,7 +25,15 @@ from specray.evaluation.instances import (
     match_instances,
     patch_labels,
 )
-from specray.evaluation.label_spaces import CITYSCAPES, COCO_STUFF, POTSDAM, LabelSpace
+from specray.evaluation.label_spaces import (
+    CITYSCAPES,
+    COCO_STUFF,
+    ISPRS,
+    LABEL_SPACES,
+    POTSDAM,
+    LabelSpace,
+    numbered,
+)
 from specray.evaluation.semantic import (
     Confusion,
     Matching,
@@ -42,6 +50,8 @@ from specray.evaluation.spread import Spread, spread
 __all__ = [
     "CITYSCAPES",
     "COCO_STUFF",
+    "ISPRS",
+    "LABEL_SPACES",
     "POTSDAM",
     "AveragePrecision",
     "Confusion",
@@ -73,6 +83,7 @@ __all__ = [
     "match_detections",
     "match_instances",
     "mean_of_groups",
+    "numbered",
     "patch_labels",
     "score",
     "spread",

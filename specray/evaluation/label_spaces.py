@@ -95,3 +95,27 @@ COCO_STUFF: Final = _space(
 
 POTSDAM: Final = _space({"road": [0, 4], "building": [1, 5], "vegetation": [2, 3]})
 """Impervious surfaces and cars, buildings and clutter, low vegetation and trees."""
+
+ISPRS: Final = _space({"road": [1, 5], "building": [2, 6], "vegetation": [3, 4]})
+"""The classes of `POTSDAM` in the numbers of mmsegmentation's tiles of Potsdam and Vaihingen: one
+more, and 0 for borders, which do not count."""
+
+
+def numbered(classes: int) -> LabelSpace:
+    """Classes 0 to `classes` - 1 as they are; other numbers do not count.
+
+    Examples
+    --------
+    >>> numbered(2)(np.array([[0, 1, 2]], np.uint8)).tolist()
+    [[0, 1, 255]]
+    """
+    return _space({str(number): [number] for number in range(classes)})
+
+
+LABEL_SPACES: Final = {
+    "cityscapes": CITYSCAPES,
+    "coco-stuff": COCO_STUFF,
+    "potsdam": POTSDAM,
+    "isprs": ISPRS,
+}
+"""By the name that flags have for them."""

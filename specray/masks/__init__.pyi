@@ -41,11 +41,11 @@ from .morphology import erode_dilate
 from .objects import object_labels, object_segments
 from .principal.majority import majority_filter
 from .principal.proposals import Proposals, principal_masks
-from .principal.segments import principal_segments
+from .principal.segments import principal_segments, proposal_segments
 from .refine import Refiner
 from .regions import region_labels, region_segments
 from .rle import RLE, LabelRuns, encode, label_runs
-from .seen import NO_MASK, seen_masks
+from .seen import NO_MASK, seen_labels, seen_masks
 from .segments import Segment, segments_from_labels, segments_from_pixels
 from .silhouette import simplified_silhouette
 from .superpixels import superpixel_labels, superpixel_segments
@@ -110,9 +110,11 @@ __all__ = [
     "objectness",
     "principal_masks",
     "principal_segments",
+    "proposal_segments",
     "region_labels",
     "region_segments",
     "replicated_median",
+    "seen_labels",
     "seen_masks",
     "segment_tree",
     "segments_from_labels",

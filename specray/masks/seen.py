@@ -49,6 +49,14 @@ def seen_masks(masks: Sequence[RLE], geometry: ImageGeometry) -> NDArray[np.uint
     return found
 
 
+def seen_labels(labels: NDArray[np.uint8], geometry: ImageGeometry) -> NDArray[np.uint8]:
+    """A label map of the original image at the same pixels: (H, W) to (h * patch, w * patch)."""
+    g = geometry
+    rows = _under(g.grid_h * g.patch, g.resized_height, g.height)
+    columns = _under(g.grid_w * g.patch, g.resized_width, g.width)
+    return labels[np.ix_(rows, columns)]
+
+
 def _under(seen: int, resized: int, size: int) -> NDArray[np.int64]:
     """(seen,) rows or columns of the original under the centres of the resized ones."""
     return (2 * np.arange(seen) + 1) * size // (2 * resized)

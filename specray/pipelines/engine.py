@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from specray import backbones
-from specray.backbones import Backbone, CropEncoder
+from specray.backbones import Backbone, CropEncoder, Projection
 from specray.errors import ErrorCode, ImageError, Stage, unforeseen
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.masking import Masking, Spectra
@@ -46,6 +46,9 @@ class Engine:
         them, and no ``eigenvalues``.
     crops
         Describes the segments by their crops; None where they are not described so.
+    projection
+        Of the features that are kept and that describe segments; masks are of those of the
+        backbone.
 
     Attributes
     ----------
@@ -61,6 +64,7 @@ class Engine:
         fallback: Callable[[], Engine] | None = None,
         masks: bool = True,
         crops: CropEncoder | None = None,
+        projection: Projection | None = None,
     ) -> None:
         self._masking = (
             Masking(config, config.spectral.cell(backbone.patch_size), crops) if masks else None
@@ -68,6 +72,7 @@ class Engine:
         self._config = config
         self._backbone = backbone
         self._device = torch.device(device)
+        self._projection = projection
         self._fallback = fallback
         self._spare: Engine | None = None
         self.fallbacks = 0
@@ -148,12 +153,16 @@ class Engine:
         grid = (pixels.shape[2] // patch, pixels.shape[3] // patch)
         cells = self._config.spectral.cells(grid, patch)
         values, vectors, rows = self._eigenpairs(pixels, features, grid, cells)
-        of_cells, scale = None, torch.ones(len(batch))
+        of_cells, projected, scale = None, None, torch.ones(len(batch))
         if self._config.needs_features:
-            features = _on(cells, features, grid)
-            scale = _largest(features.flatten(1))
-            of_cells = _halved(features, scale)
-        spectra = Spectra(cells, values, vectors, of_cells)
+            own = _on(cells, features, grid)
+            scale = _largest(own.flatten(1))
+            of_cells = _halved(own, scale)
+        if self._projection is not None and self._config.needs_features:
+            theirs = _on(cells, self._projection(features), grid)
+            scale = _largest(theirs.flatten(1))
+            projected = _halved(theirs, scale)
+        spectra = Spectra(cells, values, vectors, of_cells, projected)
         if self._masking is None:
             more = _handed_over(spectra)
         else:
@@ -193,9 +202,9 @@ class Engine:
         return values, vectors, rows
 
     def _masks(self, masking: Masking, batch: list[Prepared], spectra: Spectra) -> list[Row]:
-        rows: list[Row] = [{"segments": segments} for segments in masking(batch, spectra)]
+        rows = masking(batch, spectra)
         if "features" in self._config.keep:
-            for row, features in zip(rows, spectra.of_cells, strict=True):
+            for row, features in zip(rows, spectra.described, strict=True):
                 row["features"] = features.flatten().numpy()
         return rows
 
@@ -211,7 +220,8 @@ class Engine:
         keys = [image.key for image in batch]
         images = pixels.to(scale.device)  # where the backbone works
         seen = backbones.variants(images, keys, self._config.seed, self._config.views)
-        features = (_on(cells, self._backbone(variant), grid) for variant in seen)
+        backbone = backbones.projected(self._backbone, self._projection)
+        features = (_on(cells, backbone(variant), grid) for variant in seen)
         return torch.stack([_halved(each, scale) for each in features], dim=1)
 
 

@@ -16,7 +16,8 @@ from specray.masks import (
     described,
     instance_segments,
     object_segments,
-    principal_segments,
+    principal_masks,
+    proposal_segments,
     region_segments,
     superpixel_segments,
 )
@@ -39,12 +40,19 @@ class Spectra:
     """(B, K, N) eigenvectors, ``N == h * w``."""
     features: Tensor | None
     """(B, N, C) float16 features of the cells; None where nothing asks for them."""
+    projected: Tensor | None = None
+    """(B, N, D) float16, the same projected; None where there is no projection."""
 
     @property
     def of_cells(self) -> Tensor:
         """The features, by somebody for whom they are there."""
         assert self.features is not None  # `SegmentConfig.needs_features`
         return self.features
+
+    @property
+    def described(self) -> Tensor:
+        """What segments are described by: the features as another method has them, if one does."""
+        return self.of_cells if self.projected is None else self.projected
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,8 @@ class Masking:
     cell: int
     crops: CropEncoder | None = None
 
-    def __call__(self, images: Sequence[Prepared], spectra: Spectra) -> list[list[Row]]:
-        """Values of the ``segments`` column.
+    def __call__(self, images: Sequence[Prepared], spectra: Spectra) -> list[Row]:
+        """What the rows have of masks: ``segments``, and for primaps ``primaps_capped``.
 
         Parameters
         ----------
@@ -80,6 +88,7 @@ class Masking:
         refiners = [self._refiner(image, config.refinement.crf) for image in images]
         seeds = [derive_seed(config.seed, image.key) for image in images]
         found: list[list[Segment]] = [[] for _ in images]
+        rows: list[Row] = [{} for _ in images]
         for method in config.methods:
             if method == "objects":
                 new = object_segments(vectors, grid, geometries, config.objects, refiners)
@@ -90,9 +99,10 @@ class Masking:
                 features, instances = spectra.of_cells, config.instances
                 new = instance_segments(features, grid, geometries, instances, seeds, refiners)
             elif method == "primaps":
-                features, primaps = spectra.of_cells, config.primaps
+                proposals = principal_masks(spectra.of_cells, config.primaps)
                 own = [self._refiner(image, PRIMAPS_CRF) for image in images]
-                new = principal_segments(features, grid, geometries, primaps, own)
+                new = proposal_segments(proposals, grid, geometries, own)
+                rows = [{"primaps_capped": capped} for capped in proposals.capped.tolist()]
             else:
                 features, superpixels = spectra.of_cells, config.superpixels
                 new = superpixel_segments(features, grid, geometries, superpixels)
@@ -107,10 +117,12 @@ class Masking:
             found = [
                 described(segments, features, geometry)
                 for segments, features, geometry in zip(
-                    found, spectra.of_cells, geometries, strict=True
+                    found, spectra.described, geometries, strict=True
                 )
             ]
-        return [[segment_row(segment) for segment in segments] for segments in found]
+        for row, segments in zip(rows, found, strict=True):
+            row["segments"] = [segment_row(segment) for segment in segments]
+        return rows
 
     def _refiner(self, image: Prepared, crf: CRFParameters) -> Refiner | None:
         if self.config.refinement.refine == "none":

@@ -95,7 +95,7 @@ def make_masks(masking: Masking, image: Prepared, spectrum: Row) -> Row:
     What to add to the row.
     """
     try:
-        row: Row = {"segments": masking([image], _spectra(spectrum))[0]}
+        (row,) = masking([image], _spectra(spectrum))
         if "features" in masking.config.keep:
             row["features"] = spectrum["features"]
         return row
@@ -145,7 +145,7 @@ _NOTHING: Final[Row] = dict.fromkeys(
     (
         *("grid_h", "grid_w", "eigenvalues", "eigenvectors"),
         *("features", "feature_scale", "views"),
-        *("dense_fallback", "segments"),
+        *("dense_fallback", "primaps_capped", "segments"),
     )
 )
 """What an error row of this stage has of a spectrum."""

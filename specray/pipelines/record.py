@@ -103,6 +103,9 @@ def _decisive(config: SegmentConfig, source: Store, weights: Weights) -> dict[st
     for name in ("keys", "suffixes", "limit"):  # which images is the manifest's affair
         del tree["images"][name]
     tree["features"]["weights"] = weights.sha256
+    del tree["features"]["projection"]
+    if weights.projection is not None:
+        tree["features"]["projection"] = weights.projection.sha256
     del tree["features"]["accept_dinov3_licence"]
     as_stored: dict[str, Any] = json.loads(json.dumps(tree | {"schema_version": SCHEMA_VERSION}))
     return as_stored

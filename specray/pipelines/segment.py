@@ -9,7 +9,7 @@ from specray import backbones
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.image_job import run_image_job
 from specray.pipelines.record import new_record
-from specray.pipelines.weights import Weights, load_weights
+from specray.pipelines.weights import Weights, weights_of_run
 from specray.pipelines.work import Work
 from specray.sources import Store
 from specray.tables.counts import ShardCounts
@@ -27,11 +27,13 @@ class _SegmentJob:
     name: ClassVar = "segment"
 
     def weights(self) -> Weights:
-        return load_weights(self.config.features, self.config.run.endpoint)
+        return weights_of_run(self.config.features, self.config.run.endpoint)
 
     def patch_size(self, weights: Weights) -> int:
         features = self.config.features
         built = backbones.build_backbone(features, weights.data, weights.source, "cpu")
+        if weights.projection is not None:
+            backbones.check_channels(built, weights.projection)
         return built.patch_size
 
     def record(self, source: Store, output: Store, weights: Weights) -> dict[str, Any]:
@@ -40,7 +42,8 @@ class _SegmentJob:
     def work(self, weights: Weights, patch_size: int) -> Work:
         from specray.pipelines.segmenting import SegmentWork  # torch and Ray
 
-        return SegmentWork(self.config, weights.sha256, patch_size)
+        return SegmentWork(self.config, weights.sha256, patch_size, weights.projection)
 
     def told(self, counts: ShardCounts) -> dict[str, Any]:
-        return {"dense_fallbacks": counts.dense_fallbacks}
+        told = {"dense_fallbacks": counts.dense_fallbacks}
+        return told | ({"capped": counts.capped} if "primaps" in self.config.methods else {})

@@ -13,7 +13,7 @@ import pyarrow as pa
 import ray
 import torch
 
-from specray.backbones import Backbone, build_backbone, build_class_token
+from specray.backbones import Backbone, Projection, build_backbone, build_class_token
 from specray.errors import Stage, UserError
 from specray.pipelines.blocks import PIXELS, SEGMENTED, SPECTRA, images_of
 from specray.pipelines.config import SegmentConfig
@@ -38,13 +38,14 @@ class SegmentWork:
     config: SegmentConfig
     weights_sha256: str | None
     patch_size: int
+    projection: Projection | None = None
 
     schema: ClassVar = SEGMENTS
 
     def maker(self, device: str) -> EngineFactory:
         """Makes the engine of a device."""
         masks = self._together(device)
-        return EngineFactory(self.config, self.weights_sha256, device, masks=masks)
+        return EngineFactory(self.config, self.weights_sha256, device, masks, self.projection)
 
     def finishing(self, device: str, tally: Any) -> MakeMasks | None:
         """Makes the masks beside an accelerator."""
@@ -53,8 +54,10 @@ class SegmentWork:
         return MakeMasks(Masking(self.config, self.config.spectral.cell(self.patch_size)), tally)
 
     def _together(self, device: str) -> bool:
-        # crops of the masks go through the backbone
-        return device == "cpu" or self.config.describe == "crop"
+        # crops of the masks go through the backbone; where features are projected, CPUs would need
+        # both kinds
+        apart = self.config.describe != "crop" and self.projection is None
+        return device == "cpu" or not apart
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class EngineFactory:
     device: str
     masks: bool = True
     """Whether the engine makes the masks, too; else `MakeMasks` does."""
+    projection: Projection | None = None
 
     @property
     def block(self) -> pa.Schema:
@@ -81,7 +85,7 @@ class EngineFactory:
             assert weights.data is not None  # the configuration refuses the descriptor
             crops = build_class_token(features, weights.data, weights.source, self.device)
         spare = None if self.device == "cpu" else dataclasses.replace(self, device="cpu")
-        return Engine(self.config, backbone, self.device, spare, self.masks, crops)
+        return Engine(self.config, backbone, self.device, spare, self.masks, crops, self.projection)
 
 
 def load_backbone(

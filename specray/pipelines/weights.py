@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 
 from specray import backbones
-from specray.backbones import DESCRIPTOR, BackboneConfig, check_licence
+from specray.backbones import DESCRIPTOR, BackboneConfig, Projection, check_licence
 from specray.errors import UserError
 from specray.pipelines.given import read_given
 
@@ -19,6 +20,8 @@ class Weights:
     source: str = "none"
     sha256: str | None = None
     """In hexadecimal digits, as recorded with every output."""
+    projection: Projection | None = None
+    """Of another method, on top of the features."""
 
 
 def load_weights(config: BackboneConfig, endpoint: str | None) -> Weights:
@@ -40,3 +43,28 @@ def load_weights(config: BackboneConfig, endpoint: str | None) -> Weights:
         source = config.weights
         data = read_given(source, "--weights", endpoint)
     return Weights(data, source, hashlib.sha256(data).hexdigest())
+
+
+def load_projection(uri: str | None, endpoint: str | None) -> Projection | None:
+    """Read what ``--projection`` names, if anything.
+
+    Raises
+    ------
+    UserError
+        No such file, or no projection.
+    """
+    if uri is None:
+        return None
+    return backbones.parse_projection(read_given(uri, "--projection", endpoint), uri)
+
+
+def weights_of_run(config: BackboneConfig, endpoint: str | None) -> Weights:
+    """All that a run's features are made with.
+
+    Raises
+    ------
+    UserError
+        As `load_weights` and `load_projection`.
+    """
+    projection = load_projection(config.projection, endpoint)
+    return dataclasses.replace(load_weights(config, endpoint), projection=projection)

@@ -32,6 +32,8 @@ class ShardCounts:
     points: Mapping[str, int] = field(default_factory=dict)
     """What has a feature: segments by method, single patches as ``patch``, and the regions that are
     backgrounds once more as ``background``."""
+    capped: int = 0
+    """Images that would have had more principal masks than their largest number."""
 
     @property
     def errors(self) -> int:
@@ -49,6 +51,7 @@ class ShardCounts:
             self.inherited + other.inherited,
             self.file_bytes + other.file_bytes,
             dict(Counter(self.points) + Counter(other.points)),
+            self.capped + other.capped,
         )
 
     def to_json(self) -> str:
@@ -72,7 +75,10 @@ def count_rows(rows: pa.Table) -> ShardCounts:
         counts = replace(counts, segments=_sum(pc.list_value_length(rows["segments"])))
     if "dense_fallback" in names:  # a segment table
         return replace(
-            counts, dense_fallbacks=_sum(rows["dense_fallback"]), points=_count_points(rows)
+            counts,
+            dense_fallbacks=_sum(rows["dense_fallback"]),
+            points=_count_points(rows),
+            capped=_sum(rows["primaps_capped"]),
         )
     stages = pc.struct_field(rows["error"], "stage")
     own = pa.array([str(Stage.EDIT), str(Stage.LABEL)])

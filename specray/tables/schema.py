@@ -72,6 +72,9 @@ SEGMENTS: Final = pa.schema(
         pa.field("views", pa.large_binary()),
         # true where the iterative solver did not converge and dense eigh took over; null as above
         pa.field("dense_fallback", pa.bool_()),
+        # true where there would have been more principal masks than their largest number; null
+        # where none were asked for
+        pa.field("primaps_capped", pa.bool_()),
         pa.field("segments", pa.list_(SEGMENT)),
         pa.field("error", ERROR),
     ],

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from specray.evaluation.label_spaces import CITYSCAPES, COCO_STUFF, IGNORED, POTSDAM
+from specray.evaluation.label_spaces import (
+    CITYSCAPES,
+    COCO_STUFF,
+    IGNORED,
+    ISPRS,
+    POTSDAM,
+    numbered,
+)
 
 NUMBERS = np.arange(256, dtype=np.uint8)
 
@@ -30,6 +37,20 @@ def test_potsdam_joins_pairs() -> None:
     found = POTSDAM(NUMBERS)
     assert found[:6].tolist() == [0, 1, 2, 2, 0, 1]
     assert (found[6:] == IGNORED).all()
+
+
+def test_tiles_of_mmsegmentation_have_the_classes_of_potsdam_and_borders_that_do_not_count() -> (
+    None
+):
+    found = ISPRS(NUMBERS)
+    assert found[1:7].tolist() == POTSDAM(NUMBERS)[:6].tolist()
+    assert found[0] == IGNORED and (found[7:] == IGNORED).all()
+    assert ISPRS.names == POTSDAM.names
+
+
+def test_numbered_classes_are_themselves() -> None:
+    found = numbered(11)(NUMBERS)
+    assert found[:11].tolist() == list(range(11)) and (found[11:] == IGNORED).all()
 
 
 def test_a_label_image_keeps_its_shape() -> None:

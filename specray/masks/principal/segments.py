@@ -13,7 +13,7 @@ from specray.masks.config import PrincipalConfig
 from specray.masks.geometry import ImageGeometry
 from specray.masks.principal.energies import proposal_energies
 from specray.masks.principal.majority import majority_filter
-from specray.masks.principal.proposals import principal_masks
+from specray.masks.principal.proposals import Proposals, principal_masks
 from specray.masks.refine import Refiner
 from specray.masks.segments import Segment, segments_from_labels, segments_from_pixels
 
@@ -51,7 +51,16 @@ def principal_segments(
     -------
     (B,) lists of segments of method ``primap``.
     """
-    found = principal_masks(features, config)
+    return proposal_segments(principal_masks(features, config), grid, geometries, refiners)
+
+
+def proposal_segments(
+    found: Proposals,
+    grid: tuple[int, int],
+    geometries: Sequence[ImageGeometry],
+    refiners: Sequence[Refiner | None] | None = None,
+) -> list[list[Segment]]:
+    """Segments of proposals that were found; as `principal_segments`."""
     labels: NDArray[np.int64] = found.labels.cpu().numpy().reshape(-1, *grid)
     scores: NDArray[np.float64] = found.scores.double().cpu().numpy()
     return [

@@ -63,6 +63,9 @@ class PredictConfig:
         Where the images are: a folder, s3://bucket/prefix, or any URI that pyarrow opens.
     output
         Where the Parquet goes: a folder or URI of its own.
+    projection
+        Where the projection of the features is now, if they were projected; it must be the very one
+        that the prototypes were fitted with.
     weights
         Where the weights of the backbone are now; they must be the very ones that the prototypes
         were fitted with. Absent: the published weights, from the Hugging Face hub.
@@ -87,6 +90,7 @@ class PredictConfig:
     prototypes: str
     input: str
     output: str
+    projection: str | None = None
     weights: str | None = None
     head: Head = "momentum"
     mirror: bool = True

@@ -19,7 +19,7 @@ from specray.pipelines.given import read_given
 from specray.pipelines.image_job import run_image_job
 from specray.pipelines.predict.config import PredictConfig
 from specray.pipelines.record import record_of
-from specray.pipelines.weights import Weights, load_weights
+from specray.pipelines.weights import Weights, weights_of_run
 from specray.pipelines.work import Work
 from specray.semantics import read_names
 from specray.semantics.prototypes.classifier import Classifier
@@ -61,6 +61,7 @@ class _PredictJob:
         features = BackboneConfig(
             backbone=made["backbone"],
             weights=given.weights,
+            projection=given.projection,
             feature=made["feature"],
             block=made["block"],
             precision=made["precision"],
@@ -80,7 +81,16 @@ class _PredictJob:
         )
 
     def weights(self) -> Weights:
-        found = load_weights(self.config.features, self.given.run.endpoint)
+        found = weights_of_run(self.config.features, self.given.run.endpoint)
+        projection = self.classifier.features.get("projection")
+        has = None if found.projection is None else found.projection.sha256
+        if has != projection:
+            raise UserError(
+                "the prototypes were fitted to features as the backbone has them; drop --projection"
+                if projection is None
+                else f"the prototypes were fitted with a projection of SHA-256 {projection}, which "
+                f"{self.given.projection or 'none'} is not; name it with --projection"
+            )
         wanted = self.classifier.features["weights"]
         if found.sha256 != wanted:
             raise UserError(
@@ -94,6 +104,9 @@ class _PredictJob:
 
         features = self.config.features
         built = backbones.build_backbone(features, weights.data, weights.source, "cpu")
+        if weights.projection is not None:
+            backbones.check_channels(built, weights.projection)
+        built = backbones.projected(built, weights.projection)
         side, cell = built.patch_size, self.classifier.features["cell"]
         if cell != side:
             raise UserError(
@@ -136,7 +149,9 @@ class _PredictJob:
 
         head = getattr(self.classifier, self.given.head)
         make = MakeMap(self.config.refinement, patch_size, self.given.confidence)
-        return PredictWork(self.config, weights.sha256, head, self.given.mirror, make)
+        return PredictWork(
+            self.config, weights.sha256, head, self.given.mirror, make, weights.projection
+        )
 
     def told(self, counts: ShardCounts) -> dict[str, Any]:
         return {"classes": self.classifier.classes}

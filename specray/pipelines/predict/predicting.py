@@ -13,6 +13,7 @@ import ray
 import torch
 from numpy.typing import NDArray
 
+from specray.backbones import Projection, projected
 from specray.pipelines.blocks import SEGMENTED, SPECTRA
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.engine import Engine
@@ -47,6 +48,8 @@ class PredictWork:
         Whether features are averaged with those of the mirror image.
     make
         Makes the maps.
+    projection
+        Of the features; None where they are the backbone's.
     """
 
     config: SegmentConfig
@@ -54,6 +57,7 @@ class PredictWork:
     head: NDArray[np.float32]
     mirror: bool
     make: MakeMap
+    projection: Projection | None = None
 
     schema: ClassVar = PREDICTIONS
 
@@ -88,7 +92,8 @@ class ScorerMaker:
     def _scorer(self) -> Engine:
         work = self.work
         backbone, _ = load_backbone(work.config, work.weights_sha256, self.device)
-        scores = ClassScores(backbone, work.head, work.mirror)
+        features = projected(backbone, work.projection)
+        scores = ClassScores(features, work.head, work.mirror)
         spare = None if self.device == "cpu" else dataclasses.replace(self, device="cpu")._scorer
         return Engine(work.config, scores, self.device, spare, masks=False)
 

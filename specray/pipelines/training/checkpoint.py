@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +21,13 @@ class TrainingState:
     """Of `PrototypeEM.state_dict`."""
     objective: list[float] | None
     """Of the last pass of Lloyd's k-means, of every run."""
+    diagnosis: dict[str, Any] | None = None
+    """Of `Diagnosis.state_dict`; None where there is no ground truth."""
 
     def save(self, folder: Path) -> None:
         """Write it into a folder."""
         torch.save(
-            {"number": self.number, "trainer": self.trainer, "objective": self.objective},
-            folder / _FILE,
+            {field.name: getattr(self, field.name) for field in fields(self)}, folder / _FILE
         )
 
     @classmethod

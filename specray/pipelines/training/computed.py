@@ -69,6 +69,10 @@ class ComputedFeatures:
             view.append(features[1])
         return torch.stack(clean).cpu(), torch.stack(view).cpu()
 
+    def of_image(self, sample: Sample) -> Tensor:
+        """(N, C) float32 of an image as it is."""
+        return self._backbone(self._pixels(sample))[0].cpu()
+
     def _pixels(self, sample: Sample) -> Tensor:
         """(1, 3, H, W) float32, cropped to whole patches."""
         blob = fetch(self._images, sample.key)
@@ -82,7 +86,7 @@ class ComputedFeatures:
                 f"cannot read {sample.key} of {self._images.uri} again ({error.message}); run "
                 "specray segment again, then this command"
             ) from None
-        height, width = sample.proposals.shape
+        height, width = sample.proposals.shape[1:]
         if image.shape[0] < height or image.shape[1] < width:
             raise UserError(
                 f"{sample.key} of {self._images.uri} has changed since it was segmented; run "

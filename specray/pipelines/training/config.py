@@ -10,6 +10,48 @@ from specray.pipelines.config import Device
 from specray.semantics.prototypes.config import EMConfig
 
 FeatureSource = Literal["auto", "kept", "computed"]
+TruthSpace = Literal["cityscapes", "coco-stuff", "potsdam", "isprs"]
+
+
+@dataclass(frozen=True)
+class TruthConfig:
+    """Diagnosis by ground truth, which no prototype depends on.
+
+    Parameters
+    ----------
+    truth
+        Ground truth: a folder or URI with a PNG of class numbers for every image, named by the
+        image's key with the suffix .png. A linear probe is trained on it beside the prototypes, and
+        both are scored at every checkpoint; the best momentum prototypes are written besides the
+        last, as prototypes-best-by-ground-truth.safetensors.
+    truth_classes
+        Classes are 0 to N - 1 in it; pixels of other numbers do not count.
+    truth_space
+        Instead of --truth-classes: the classes that such methods are scored on, from the numbers in
+        the files of `cityscapes` (labelIds, 27), `coco-stuff` (stuffthingmaps, 27), `potsdam` (3),
+        or `isprs`, Potsdam and Vaihingen in the numbers of mmsegmentation.
+    validation
+        The segment run, with --keep features, of the images that are scored; absent = those of
+        --input.
+    validation_truth
+        Their ground truth; absent = --truth.
+    """
+
+    truth: str | None = None
+    truth_classes: int | None = None
+    truth_space: TruthSpace | None = None
+    validation: str | None = None
+    validation_truth: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.truth is None:
+            for name in ("truth_classes", "truth_space", "validation", "validation_truth"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"--{name.replace('_', '-')} needs --truth")
+        elif (self.truth_classes is None) == (self.truth_space is None):
+            raise ValueError("--truth needs either --truth-classes or --truth-space")
+        if self.truth_classes is not None and not 2 <= self.truth_classes <= 255:
+            raise ValueError(f"--truth-classes must be from 2 to 255, not {self.truth_classes}")
 
 
 @dataclass(frozen=True)
@@ -35,13 +77,21 @@ class TrainPrimapsConfig:
     features
         Where the features come from: `kept`, by segment --keep views; `computed`, in the workers,
         from the photographs, with new views in every epoch; `auto` takes what is kept, if it is.
+    proposals
+        Further segment runs over the same images, with the same features and --shard-size but other
+        proposals, such as of another --primap-threshold: each is fitted to by runs of its own, on
+        the features of --input.
     weights
         The weights file, for computed features; absent = where the run read it.
+    projection
+        The projection of the features, for computed ones and for --start centres; absent = where
+        the run read it.
     images
         Where the photographs are now, for computed features; absent = where the run read them.
     runs
         Runs that are fitted together to the same batches, each from a start of its own; run 0 is
-        prototypes.safetensors, the others prototypes-1.safetensors and on.
+        prototypes.safetensors, the others prototypes-1.safetensors and on. There are as many again
+        for each of --proposals.
     checkpoint_every
         Batches from one checkpoint to the next: as many at most are done again after a death.
     num_workers
@@ -62,8 +112,10 @@ class TrainPrimapsConfig:
 
     input: str
     output: str
+    proposals: tuple[str, ...] = ()
     features: FeatureSource = "auto"
     weights: str | None = None
+    projection: str | None = None
     images: str | None = None
     runs: int = 1
     checkpoint_every: int = 50
@@ -74,6 +126,7 @@ class TrainPrimapsConfig:
     endpoint: str | None = None
     overwrite: bool = False
     em: EMConfig = field(default_factory=EMConfig)
+    diagnosis: TruthConfig = field(default_factory=TruthConfig)
 
     def __post_init__(self) -> None:
         at_least(1, self, "runs", "checkpoint_every", "num_workers")
@@ -82,3 +135,5 @@ class TrainPrimapsConfig:
             raise ValueError(
                 f"--num-workers {self.num_workers} does not divide --batch {self.em.batch}"
             )
+        if self.runs > 1 and self.em.start == "centres":
+            raise ValueError("--start centres is the same for all --runs; pass --runs 1")

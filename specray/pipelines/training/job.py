@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from specray.errors import UserError
-from specray.pipelines.derived import SegmentRun, check_place, finished_run
+from specray.pipelines.derived import check_place, finished_run
 from specray.pipelines.record import record_of
 from specray.pipelines.training.config import TrainPrimapsConfig
+from specray.pipelines.training.inputs import Inputs, checked_inputs
 from specray.sources import Store, open_store
 from specray.tables.counts import ShardCounts
 from specray.tables.run import NAME, read_run, write_run
@@ -24,7 +25,6 @@ from specray.tables.run import NAME, read_run, write_run
 if TYPE_CHECKING:
     from specray.pipelines.cluster import ResourcePlan
     from specray.pipelines.training.loop import TrainingPlan
-    from specray.pipelines.training.pairs import PairFactory
 
 
 def run_train_primaps(config: TrainPrimapsConfig) -> dict[str, Any]:
@@ -39,15 +39,16 @@ def run_train_primaps(config: TrainPrimapsConfig) -> dict[str, Any]:
     ------
     UserError
         There is no finished run with proposals, fewer images than a batch, no room in the cluster,
-        workers that keep dying: what is there stays, the same command continues.
+        ground truth that is not there, workers that keep dying: what is there stays, the same
+        command continues.
     """
     begin = time.monotonic()
     segments = open_store(config.input, config.endpoint)
     run = finished_run(segments)
     store = open_store(config.output, config.endpoint or run.configuration["run"]["endpoint"])
     check_place(store, "train-primaps", {"--input": segments})
-    kept = _check_run(config, run)
-    record = _record(config, run, store, kept)
+    inputs = checked_inputs(config, run)
+    record = _record(config, inputs, store)
     earlier = None if config.overwrite else read_run(store)
     if earlier is not None and earlier.get("status") == "finished":
         print(f"{store.uri} is finished; --overwrite trains anew", file=sys.stderr)
@@ -58,7 +59,7 @@ def run_train_primaps(config: TrainPrimapsConfig) -> dict[str, Any]:
     # checkpoints of an attempt that was dropped are never continued
     record["attempt"] = (earlier or {}).get("attempt") or uuid.uuid4().hex
     write_run(store, record)
-    found = _fit(config, run, store, record, kept)
+    found = _fit(config, inputs, store, record)
     result = {
         "job": "train-primaps",
         **found,
@@ -80,49 +81,28 @@ def _clear(store: Store) -> None:
             store.delete(entry.key)
 
 
-def _check_run(config: TrainPrimapsConfig, run: SegmentRun) -> bool:
-    """Whether kept features are to be used; refuses a run that has not what it takes."""
-    made = run.configuration
-    if "primaps" not in made["methods"]:
-        raise UserError(
-            f"the run at {run.store.uri} made no proposals; segment with --methods primaps"
-        )
-    if config.em.start == "proposals" and made.get("describe", "none") == "none":
-        raise UserError(
-            f"the proposals of {run.store.uri} have no features to begin with; segment with "
-            "--describe mean, or pass --start directions"
-        )
-    has_features = "features" in made["keep"]
-    if config.features == "kept" and not has_features:
-        raise UserError(f"the run at {run.store.uri} kept no features; segment with --keep views")
-    if config.em.start == "directions" and not has_features:
-        raise UserError("--start directions needs kept features; segment with --keep views")
-    good = sum(counts.images - counts.errors for counts in run.counts.values())
-    if good < config.em.batch:
-        raise UserError(
-            f"the run at {run.store.uri} has {good} good images, fewer than --batch "
-            f"{config.em.batch}; lower it"
-        )
-    return has_features and config.features != "computed"
-
-
-def _record(
-    config: TrainPrimapsConfig, run: SegmentRun, store: Store, kept: bool
-) -> dict[str, Any]:
+def _record(config: TrainPrimapsConfig, inputs: Inputs, store: Store) -> dict[str, Any]:
     decisive = {
-        "segments": run.record["fingerprint"],
-        "manifest": run.manifest,
-        "kept": kept,
+        "segments": inputs.run.record["fingerprint"],
+        "manifest": inputs.run.manifest,
+        "kept": inputs.kept,
         "runs": config.runs,
         "seed": config.seed,
         "em": dataclasses.asdict(config.em),
     }
+    if inputs.others:
+        decisive["proposals"] = [each.record["fingerprint"] for each in inputs.others]
+    if inputs.validation is not None:
+        decisive["truth"] = dataclasses.asdict(config.diagnosis) | {
+            "validation": inputs.validation.record["fingerprint"],
+            "validation_manifest": inputs.validation.manifest,
+        }
     as_stored = json.loads(json.dumps(decisive))
     return record_of("train-primaps", config, as_stored, store, overwrite=config.overwrite)
 
 
 def _fit(
-    config: TrainPrimapsConfig, run: SegmentRun, store: Store, record: dict[str, Any], kept: bool
+    config: TrainPrimapsConfig, inputs: Inputs, store: Store, record: dict[str, Any]
 ) -> dict[str, Any]:
     # a finished run does without Ray and torch
     import ray
@@ -130,66 +110,30 @@ def _fit(
     from specray.pipelines.cluster import plan_resources, ray_session
     from specray.pipelines.graph import divisor_up_to
     from specray.pipelines.training.checkpoint import TrainingState
-    from specray.pipelines.training.index import index_of
-    from specray.pipelines.training.loop import TrainingPlan
-    from specray.pipelines.training.start import start
+    from specray.pipelines.training.planning import training_plan
+    from specray.pipelines.training.publishing import publish
 
-    groups = index_of(run.store, [shard.name for shard in run.shards])
-    images = sum(len(group.rows) for group in groups)
     with ray_session():
         resources = plan_resources(ray.cluster_resources(), config.device, config.num_workers)
-        made = run.configuration
-        plan = TrainingPlan(
-            run.store,
-            store,
-            groups,
-            start(config, run, groups),
-            config.em,
-            config.seed,
-            run.record["cell"],
-            made["images"]["image_size"],
-            _pairs(config, run, kept),
-            resources.device,
-            config.checkpoint_every,
-        )
+        plan = training_plan(config, inputs, store, resources)
         workers = divisor_up_to(resources.actors, config.em.batch)
         checkpoint, metrics = _trained(config, plan, workers, resources, record["attempt"])
         with checkpoint.as_directory() as folder:
             state = TrainingState.load(Path(folder))
-    _publish(store, run, record, state.trainer)
-    return {
-        "images": images,
-        "proposals": sum(run.counts.values(), ShardCounts()).points.get("primap", 0),
+    best = publish(store, inputs, record, state)
+    found = {
+        "images": sum(len(group.rows) for group in plan.groups),
+        "proposals": sum(inputs.run.counts.values(), ShardCounts()).points.get("primap", 0),
         "classes": config.em.classes,
-        "runs": config.runs,
+        "runs": len(plan.start),
         "steps": state.number,
         "loss": [round(loss, 6) for loss in metrics["loss"]],
         "workers": workers,
-        "features": "kept" if kept else "computed",
+        "features": "kept" if inputs.kept else "computed",
     }
-
-
-def _pairs(config: TrainPrimapsConfig, run: SegmentRun, kept: bool) -> PairFactory:
-    from specray.backbones import BackboneConfig
-    from specray.pipelines.training.pairs import PairFactory, Recomputed
-
-    if kept:
-        return PairFactory()
-    made = run.configuration
-    features = BackboneConfig(**made["features"])
-    endpoint = config.endpoint or made["run"]["endpoint"]
-    return PairFactory(
-        Recomputed(
-            open_store(config.images or made["input"], endpoint),
-            dataclasses.replace(features, weights=config.weights or features.weights),
-            run.record["weights"]["sha256"],
-            endpoint,
-            config.seed,
-            made["views"]["jitter"],
-            made["images"]["max_pixels"],
-            made["images"]["image_size"],
-        )
-    )
+    if "scores" in metrics:
+        found["by_ground_truth"] = {"last": metrics["scores"], "best_momentum": best}
+    return found
 
 
 def _trained(
@@ -250,34 +194,3 @@ def _faults() -> Iterator[None]:
             f"workers died more often than --max-failures allows ({last}); the same command "
             "continues from the last checkpoint"
         ) from error
-
-
-def _publish(
-    store: Store, run: SegmentRun, record: dict[str, Any], trainer: dict[str, Any]
-) -> None:
-    """Write the prototypes of every run."""
-    import torch.nn.functional as F
-
-    from specray.semantics.prototypes.classifier import Classifier
-
-    features = dict(run.record["decisive"]["features"])
-    features |= {
-        "image_size": run.configuration["images"]["image_size"],
-        "cell": run.record["cell"],
-    }
-    heads = {}
-    for name, prefix in (("momentum", "momentum_"), ("running", "")):
-        vectors, gains = trainer[f"{prefix}vectors"], trainer[f"{prefix}gains"]
-        heads[name] = (F.normalize(vectors, dim=-1) * gains[..., None]).float().numpy()
-    for number in range(len(heads["momentum"])):
-        provenance = {
-            "run": number,
-            "fingerprint": record["fingerprint"],
-            "decisive": record["decisive"],
-            "versions": record["versions"],
-        }
-        classifier = Classifier(
-            heads["momentum"][number], heads["running"][number], features, provenance
-        )
-        name = "prototypes" if number == 0 else f"prototypes-{number}"
-        store.write(f"{name}.safetensors", classifier.to_bytes())

@@ -15,7 +15,9 @@ import torch.distributed
 from ray.train import Checkpoint
 from torch import Tensor
 
+from specray.pipelines.training.alternatives import Alternative
 from specray.pipelines.training.checkpoint import TrainingState
+from specray.pipelines.training.diagnosis import Diagnosis, DiagnosisPlan
 from specray.pipelines.training.index import Group
 from specray.pipelines.training.pairs import PairFactory
 from specray.pipelines.training.scalars import Scalars
@@ -42,6 +44,8 @@ class TrainingPlan:
     cell: int
     image_size: int | None
     pairs: PairFactory
+    alternatives: Sequence[Alternative]
+    diagnosis: DiagnosisPlan | None
     device: str
     checkpoint_every: int
 
@@ -54,6 +58,12 @@ class TrainingPlan:
     def steps(self) -> int:
         """Of k-means and EM together."""
         return self.kmeans_steps + self.em.em_steps
+
+    @property
+    def sets(self) -> list[int]:
+        """The set of proposals of every run."""
+        sets = 1 + len(self.alternatives)
+        return [which for which in range(sets) for _ in range(len(self.start) // sets)]
 
 
 def train(config: dict[str, Any]) -> None:
@@ -71,9 +81,15 @@ def train(config: dict[str, Any]) -> None:
         plan.pairs(str(device)),
         plan.cell,
         plan.image_size,
+        plan.alternatives,
+        None if plan.diagnosis is None else plan.diagnosis.training,
     )
-    trainer = PrototypeEM(plan.start, plan.em, _all_reduce if workers > 1 else None, device)
-    Worker(plan, trainer, stream, config["tally"] if rank == 0 else None).run()
+    add_up = _all_reduce if workers > 1 else None
+    trainer = PrototypeEM(plan.start, plan.em, add_up, device, plan.sets)
+    diagnosis = None
+    if plan.diagnosis is not None:
+        diagnosis = Diagnosis(plan.diagnosis, trainer, rank, workers, add_up, device)
+    Worker(plan, trainer, stream, diagnosis, config["tally"] if rank == 0 else None).run()
 
 
 class Worker:
@@ -83,18 +99,24 @@ class Worker:
     ----------
     plan
         What to do.
-    trainer, stream
-        With what.
+    trainer, stream, diagnosis
+        With what; no diagnosis where there is no ground truth.
     tally
         Is told how far it is, by the first worker alone; it also writes checkpoints and scalars.
     """
 
     def __init__(
-        self, plan: TrainingPlan, trainer: PrototypeEM, stream: TrainingStream, tally: Any
+        self,
+        plan: TrainingPlan,
+        trainer: PrototypeEM,
+        stream: TrainingStream,
+        diagnosis: Diagnosis | None,
+        tally: Any,
     ) -> None:
         self._plan = plan
         self._trainer = trainer
         self._stream = stream
+        self._diagnosis = diagnosis
         self._tally = tally
         self._number = 0
         self._objective: Tensor | None = None
@@ -110,9 +132,10 @@ class Worker:
                 if scalars is not None:
                     self._tell(scalars, step, begin)
                 if self._number % self._plan.checkpoint_every == 0 or self._done:
+                    scores = self._scored(scalars)
                     if scalars is not None:
                         scalars.publish()
-                    self._report(step)
+                    self._report(step, scores)
         finally:
             self._stream.close()
             if scalars is not None:
@@ -128,14 +151,36 @@ class Worker:
         if self._number == plan.kmeans_steps:
             trainer.begin_em()
         if self._number >= plan.kmeans_steps:
-            step = trainer.step(self._stream.batch(self._number))
-            self._number += 1
+            step = trainer.step(self._batch())
         elif plan.em.kmeans == "sgd":
-            step = trainer.kmeans_step(_features(self._stream.batch(self._number)))
-            self._number += 1
+            step = trainer.kmeans_step(_features(self._batch()))
         else:
             step = self._lloyd()
         return step
+
+    def _batch(self) -> list[Images]:
+        """The next batch, which the probe sees, too."""
+        batch = self._stream.batch(self._number)
+        if self._diagnosis is not None:
+            self._diagnosis.step(batch)
+        self._number += 1
+        return batch
+
+    def _scored(self, scalars: Scalars | None) -> dict[str, Any]:
+        """What ground truth says, to be reported; nothing without."""
+        if self._diagnosis is None:
+            return {}
+        found = self._diagnosis.score(self._number)
+        if scalars is not None:
+            for head, scores in found.items():
+                for name in ("miou", "accuracy"):
+                    values = [getattr(each, name) for each in scores]
+                    scalars.add(f"ground truth/{name} {head}", values, self._number)
+        told = {
+            head: [{"miou": each.miou, "accuracy": each.accuracy} for each in scores]
+            for head, scores in found.items()
+        }
+        return {"scores": told}
 
     def _lloyd(self) -> Step:
         """A pass over the first epoch: always the same images, so that the objective only grows."""
@@ -157,15 +202,16 @@ class Worker:
         scalars.add(f"{phase}/smallest share", step.shares.amin(dim=-1).tolist(), number)
         self._tally.reach.remote(self._number)
 
-    def _report(self, step: Step) -> None:
+    def _report(self, step: Step, scores: dict[str, Any]) -> None:
         """Hand a checkpoint to Ray Train, which waits for all workers."""
-        metrics = {"step": self._number, "loss": step.loss.tolist()}
+        metrics = {"step": self._number, "loss": step.loss.tolist()} | scores
         if self._tally is None:
             ray.train.report(metrics)
             return
         objective = None if self._objective is None else self._objective.tolist()
         with tempfile.TemporaryDirectory(prefix="specray-") as folder:
-            state = TrainingState(self._number, self._trainer.state_dict(), objective)
+            diagnosed = None if self._diagnosis is None else self._diagnosis.state_dict()
+            state = TrainingState(self._number, self._trainer.state_dict(), objective, diagnosed)
             state.save(Path(folder))
             ray.train.report(
                 metrics,
@@ -181,6 +227,8 @@ class Worker:
             state = TrainingState.load(Path(folder))
         self._number = state.number
         self._trainer.load_state_dict(state.trainer)
+        if self._diagnosis is not None and state.diagnosis is not None:
+            self._diagnosis.load_state_dict(state.diagnosis)
         if state.objective is not None:
             self._objective = torch.tensor(state.objective, dtype=torch.float64)
         if self._tally is not None:

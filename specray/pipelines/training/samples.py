@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from specray.masks import RLE, seen_masks
 from specray.pipelines.labels.maps import geometry_of
+from specray.pipelines.training.truth import TruthMaps
 from specray.seeds import derive_seed
 from specray.semantics.prototypes.em import Images
 from specray.tables.features import COLUMNS, ImageFeatures, features_of, variant
@@ -44,9 +45,11 @@ class Sample:
 
     key: str
     proposals: NDArray[np.uint8]
-    """(H, W), see `specray.masks.seen_masks`."""
+    """(S, H, W) of each set, see `specray.masks.seen_masks`."""
     features: ImageFeatures | None
     """Kept ones."""
+    truth: NDArray[np.uint8] | None = None
+    """(H, W) true classes, for diagnosis alone."""
 
 
 class Pair(Protocol):
@@ -84,7 +87,14 @@ class KeptFeatures:
         return torch.stack(clean), torch.stack(view)
 
 
-def samples_of(rows: pa.Table, cell: int, image_size: int | None, kept: bool) -> list[Sample]:
+def samples_of(
+    rows: pa.Table,
+    cell: int,
+    image_size: int | None,
+    kept: bool,
+    others: Sequence[pa.Table] = (),
+    truth: TruthMaps | None = None,
+) -> list[Sample]:
     """The images of rows without errors.
 
     Parameters
@@ -95,35 +105,51 @@ def samples_of(rows: pa.Table, cell: int, image_size: int | None, kept: bool) ->
         As in `specray.pipelines.labels.maps.geometry_of`.
     kept
         Whether the rows have features.
+    others
+        Rows of the same images with other proposals.
+    truth
+        Their true classes; None where nothing is to be diagnosed.
     """
     features = features_of(rows) if kept else [None] * rows.num_rows
-    names = ["key", "width", "height", "grid_h", "grid_w", "segments"]
+    names = ["key", "width", "height", "grid_h", "grid_w"]
+    sets = [_masks(each) for each in (rows, *others)]
     found = []
-    for row, own in zip(rows.select(names).to_pylist(), features, strict=True):
-        masks: list[RLE] = [s["rle"] for s in row["segments"] or () if s["method"] == "primap"]
-        proposals = seen_masks(masks, geometry_of(row, cell, image_size))
-        found.append(Sample(row["key"], proposals, own))
+    for i, (row, own) in enumerate(zip(rows.select(names).to_pylist(), features, strict=True)):
+        geometry = geometry_of(row, cell, image_size)
+        proposals = np.stack([seen_masks(masks[i], geometry) for masks in sets])
+        known = None if truth is None else truth(row["key"], geometry)
+        found.append(Sample(row["key"], proposals, own, known))
     return found
+
+
+def _masks(rows: pa.Table) -> list[list[RLE]]:
+    """Of the proposals of every row; none where it has an error."""
+    return [
+        [segment["rle"] for segment in segments or () if segment["method"] == "primap"]
+        for segments in rows["segments"].to_pylist()
+    ]
 
 
 def batched(
     samples: Sequence[Sample], draws: Sequence[Draw], pair: Pair, cell: int
 ) -> list[Images]:
     """Samples as batches of one size each, in the order of their sizes."""
-    sizes = [sample.proposals.shape for sample in samples]
+    sizes = [sample.proposals.shape[1:] for sample in samples]
     found = []
     for size in sorted(set(sizes)):
         mine = [i for i, other in enumerate(sizes) if other == size]
         drawn = [draws[i] for i in mine]
         clean, view = pair([samples[i] for i in mine], drawn)
-        proposals = np.stack(list(_oriented((samples[i].proposals for i in mine), drawn)))
+        proposals = _oriented([samples[i].proposals for i in mine], drawn).movedim(1, 0)
+        known = [own for i in mine if (own := samples[i].truth) is not None]
+        truth = _oriented(known, drawn) if known else None
         grid = (size[0] // cell, size[1] // cell)
-        found.append(Images(grid, clean, view, torch.from_numpy(proposals)))
+        found.append(Images(grid, clean, view, proposals.contiguous(), truth))
     return found
 
 
-def _oriented(
-    maps: Iterable[NDArray[np.uint8]], draws: Sequence[Draw]
-) -> Iterable[NDArray[np.uint8]]:
-    for each, drawn in zip(maps, draws, strict=True):
-        yield each[:, ::-1] if drawn.mirrored else each
+def _oriented(maps: Sequence[NDArray[np.uint8]], draws: Sequence[Draw]) -> torch.Tensor:
+    """Maps of one size as one tensor, turned as their images are."""
+    pairs = zip(maps, draws, strict=True)
+    turned = [each[..., ::-1] if drawn.mirrored else each for each, drawn in pairs]
+    return torch.from_numpy(np.stack(turned))

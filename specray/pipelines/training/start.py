@@ -4,46 +4,51 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import ray
 import torch
 from numpy.typing import NDArray
-from ray.data import DataContext
 from torch import Tensor
 
 from specray.errors import UserError
-from specray.pipelines.cluster import data_context
+from specray.pipelines.cluster import ResourcePlan
 from specray.pipelines.derived import SegmentRun
-from specray.pipelines.faults import faults_as_user_errors
 from specray.pipelines.labels.sampling import draw
 from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.pipelines.training.index import Group
+from specray.pipelines.training.inputs import Inputs, has_features
+from specray.pipelines.training.moments import computed_moments, kept_moments
+from specray.pipelines.training.pairs import Recomputed
 from specray.seeds import derive_seed
-from specray.semantics.prototypes.directions import Moments, principal_directions
+from specray.semantics.prototypes.directions import principal_directions
 from specray.semantics.prototypes.proposal_kmeans import proposal_prototypes
-from specray.sources import Store
 from specray.tables.counts import ShardCounts
-from specray.tables.features import COLUMNS, features_of
-from specray.tables.groups import ShardGroups
 
 MOST_POINTS = 1_000_000
 """Proposals that are clustered; a uniform sample where there are more."""
 
 
-def start(config: TrainPrimapsConfig, run: SegmentRun, groups: Sequence[Group]) -> Tensor:
-    """Initial prototypes of all runs.
+def start(
+    config: TrainPrimapsConfig,
+    inputs: Inputs,
+    groups: Sequence[Group],
+    recomputed: Recomputed,
+    resources: ResourcePlan,
+) -> Tensor:
+    """Initial prototypes of all runs: those of every set of proposals, one set after the other.
 
     Parameters
     ----------
     config
         Which start, how many runs.
-    run
-        The segment run.
+    inputs
+        The segment runs.
     groups
-        Where its images are.
+        Where the images are.
+    recomputed
+        How features are computed where none are kept.
+    resources
+        Where.
 
     Returns
     -------
@@ -52,11 +57,17 @@ def start(config: TrainPrimapsConfig, run: SegmentRun, groups: Sequence[Group]) 
     Raises
     ------
     UserError
-        There are fewer proposals or channels than classes.
+        There are fewer proposals, channels or centres than classes.
     """
+    runs = [inputs.run, *inputs.others]
     if config.em.start == "proposals":
-        return torch.from_numpy(_of_proposals(config, run))
-    return torch.from_numpy(_of_directions(config, run.store, groups))
+        found = np.concatenate([_of_proposals(config, run) for run in runs])
+    elif config.em.start == "directions":
+        alike = _of_directions(config, inputs.run, groups, recomputed, resources)
+        found = np.tile(alike, (len(runs), 1, 1))
+    else:
+        found = np.tile(_of_centres(config, recomputed)[None], (len(runs), 1, 1))
+    return torch.from_numpy(found)
 
 
 def _of_proposals(config: TrainPrimapsConfig, run: SegmentRun) -> NDArray[np.float64]:
@@ -77,19 +88,19 @@ def _of_proposals(config: TrainPrimapsConfig, run: SegmentRun) -> NDArray[np.flo
 
 
 def _of_directions(
-    config: TrainPrimapsConfig, store: Store, groups: Sequence[Group]
+    config: TrainPrimapsConfig,
+    run: SegmentRun,
+    groups: Sequence[Group],
+    recomputed: Recomputed,
+    resources: ResourcePlan,
 ) -> NDArray[np.float64]:
-    """Principal directions of the kept features; runs but the first have signs by chance."""
+    """Principal directions of all features; runs but the first have signs by chance."""
     shards = list(dict.fromkeys(group.shard for group in groups))
-    read = ReadMoments(store)
-    with DataContext.current(data_context()), faults_as_user_errors():
-        graph = ray.data.from_items(shards, override_num_blocks=len(shards)).map_batches(
-            read, batch_size=1, batch_format="pyarrow", num_cpus=1
-        )
-        blocks: Any = graph.iter_batches(batch_size=None, batch_format="pyarrow")
-        # in the order of the shards: sums of floats depend on theirs
-        parts = [_moments(block, i) for block in blocks for i in range(block.num_rows)]
-    total = sum(parts[1:], parts[0])
+    if has_features(run):
+        total = kept_moments(run.store, shards)
+    else:
+        cell = run.record["cell"]
+        total = computed_moments(run.store, shards, recomputed, cell, resources)
     try:
         directions = principal_directions(total, config.em.classes)
     except ValueError as error:
@@ -101,36 +112,17 @@ def _of_directions(
     return signs * directions
 
 
-class ReadMoments:
-    """A block of names of shards to one of the moments of their features."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __call__(self, names: pa.Table) -> pa.Table:
-        """One row for each shard."""
-        rows = [self._of_shard(name) for name in names["item"].to_pylist()]
-        return pa.Table.from_pylist(
-            [
-                {"count": each.count, "total": each.total, "outer": each.outer.ravel()}
-                for each in rows
-            ]
+def _of_centres(config: TrainPrimapsConfig, recomputed: Recomputed) -> NDArray[np.float64]:
+    """Where the method behind the features has its classes (PriMaPs section 3.4)."""
+    projection = recomputed.projection()
+    if projection is None or projection.centres is None:
+        raise UserError(
+            "--start centres needs features that were made with a --projection that has class "
+            "centres; pass --start proposals"
         )
-
-    def _of_shard(self, name: str) -> Moments:
-        shard = ShardGroups(self._store, name)
-        found: list[Moments] = []
-        columns = [column for column in COLUMNS if column != "views"]
-        for group in range(len(shard.rows)):
-            for image in features_of(shard.read(group, columns)):
-                if image is not None:
-                    found.append(Moments.of(image.image.astype(np.float64) * image.scale))
-        if not found:
-            return Moments(0, np.zeros(0), np.zeros((0, 0)))
-        return sum(found[1:], found[0])
-
-
-def _moments(block: pa.Table, row: int) -> Moments:
-    total = np.array(block["total"][row].as_py())
-    outer = np.array(block["outer"][row].as_py()).reshape(len(total), -1)
-    return Moments(block["count"][row].as_py(), total, outer)
+    found: NDArray[np.float64] = projection.centres.double().numpy()
+    if len(found) != config.em.classes:
+        raise UserError(
+            f"the projection has {len(found)} class centres; pass --classes {len(found)}"
+        )
+    return found

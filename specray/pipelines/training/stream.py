@@ -10,6 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from specray.pipelines.training.alternatives import Alternative
 from specray.pipelines.training.index import Group
 from specray.pipelines.training.order import Epoch, shuffled
 from specray.pipelines.training.samples import (
@@ -21,6 +22,7 @@ from specray.pipelines.training.samples import (
     draw,
     samples_of,
 )
+from specray.pipelines.training.truth import TruthMaps
 from specray.semantics.prototypes.em import Images
 from specray.sources import Store
 from specray.tables.groups import ShardGroups
@@ -65,6 +67,10 @@ class TrainingStream:
         Gives features.
     cell, image_size
         Of the segment run.
+    alternatives
+        Further sets of proposals.
+    truth
+        True classes, where something is to be diagnosed.
     """
 
     store: Store
@@ -74,6 +80,8 @@ class TrainingStream:
     pair: Pair
     cell: int
     image_size: int | None
+    alternatives: Sequence[Alternative] = ()
+    truth: TruthMaps | None = None
     _epochs: dict[int, Epoch] = field(default_factory=dict, init=False)
     _kept: OrderedDict[int, list[Sample]] = field(default_factory=OrderedDict, init=False)
     _bytes: dict[int, int] = field(default_factory=dict, init=False)
@@ -125,10 +133,15 @@ class TrainingStream:
         if group.shard not in self._files:
             self._files[group.shard] = ShardGroups(self.store, group.shard)
         columns = list(dict.fromkeys((*MASK_COLUMNS, *self.pair.columns)))
-        rows = self._files[group.shard].read(group.number, columns)
+        file = self._files[group.shard]
+        rows = file.read(group.number, columns)
+        begin = sum(file.rows[: group.number])
+        others = [
+            each.rows(group.shard, begin, rows.num_rows, list(MASK_COLUMNS))
+            for each in self.alternatives
+        ]
         if len(group.rows) < rows.num_rows:  # else nothing is copied
-            rows = rows.take(pa.array(group.rows))
-        samples = samples_of(
-            rows, self.cell, self.image_size, kept=isinstance(self.pair, KeptFeatures)
-        )
+            rows, *others = (each.take(pa.array(group.rows)) for each in (rows, *others))
+        kept = isinstance(self.pair, KeptFeatures)
+        samples = samples_of(rows, self.cell, self.image_size, kept, others, self.truth)
         return samples, rows.nbytes + sum(sample.proposals.nbytes for sample in samples)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from specray.checks import at_least, share
 
-Start = Literal["proposals", "directions"]
+Start = Literal["proposals", "directions", "centres"]
 KMeans = Literal["none", "sgd", "lloyd"]
 Weighting = Literal["proposals", "pixels"]
 
@@ -22,7 +22,9 @@ class EMConfig:
         Number of prototypes K; the paper has 27 on Cityscapes and COCO-Stuff, 3 on Potsdam.
     start
         `proposals`: k-means of the proposals, each of which counts the same whatever its size;
-        `directions`: the first K principal directions of all features, as in the paper.
+        `directions`: the first K principal directions of all features, as in the paper; `centres`:
+        those of the --projection that the features were made with, as the paper has it on top of
+        other methods.
     kmeans
         Cosine k-means of all patches before EM: `sgd`, by Adam, as in the paper; `lloyd`, whole
         passes; `none`.

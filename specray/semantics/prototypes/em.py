@@ -30,11 +30,18 @@ class Images:
     view: Tensor
     """(B, N, C) float32 features of a photometric view, of the same geometry."""
     proposals: Tensor
-    """(B, H, W) uint8 masks, `NONE` where there is none."""
+    """(S, B, H, W) uint8 masks of each set of proposals, `NONE` where there is none."""
+    truth: Tensor | None = None
+    """(B, H, W) uint8 true classes, `NONE` where they do not count; for diagnosis alone."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) pixels."""
+        return self.proposals.shape[2], self.proposals.shape[3]
 
     @property
     def masks(self) -> int:
-        """One more than the largest mask id."""
+        """One more than the largest mask id of any set."""
         return int(torch.where(self.proposals == NONE, 0, self.proposals + 1).max())
 
 
@@ -63,6 +70,8 @@ class PrototypeEM:
         Sums over workers; None where there is one.
     device
         Where the work on pixels happens.
+    sets
+        (R,) the set of proposals of every run; None: the first.
     """
 
     def __init__(
@@ -71,8 +80,10 @@ class PrototypeEM:
         config: EMConfig,
         add_up: Sum | None = None,
         device: torch.device | str = "cpu",
+        sets: Sequence[int] | None = None,
     ) -> None:
         self.config = config
+        self._sets = list(sets or [0] * len(initial))
         self._add_up = add_up or (lambda tensor: tensor)
         self._device = torch.device(device)
         # kept on the host: they are small, and Adam is then the same on any device
@@ -91,12 +102,15 @@ class PrototypeEM:
         """A step of cosine k-means by Adam on (N, C) features (PriMaPs section 3.1)."""
         found = self.assigned(features)
         self._descend(cosine_kmeans.gradient(found, self.vectors), torch.zeros_like(self.gains))
-        patches = found.counts.sum(dim=-1)
-        return Step(-found.cosine / patches, found.counts / patches[:, None])
+        return self._clustered(found)
 
     def lloyd_step(self, found: cosine_kmeans.Assigned) -> Step:
         """A step of Lloyd's k-means, from the statistics of all features."""
         self.vectors.copy_(cosine_kmeans.lloyd(found, self.vectors))
+        return self._clustered(found)
+
+    def _clustered(self, found: cosine_kmeans.Assigned) -> Step:
+        self.momentum_vectors.copy_(self.vectors)  # k-means has no average
         patches = found.counts.sum(dim=-1)
         return Step(-found.cosine / patches, found.counts / patches[:, None])
 
@@ -121,8 +135,8 @@ class PrototypeEM:
         batch
             The images of this worker, by size.
         """
-        teacher = _head(self.momentum_vectors, self.momentum_gains)
-        student = _head(self.vectors, self.gains)
+        teacher = heads(self.momentum_vectors, self.momentum_gains)
+        student = heads(self.vectors, self.gains)
         votes = [self._votes(images, teacher) for images in batch]
         scores = [_scores(images.view, student, images.grid, self._device) for images in batch]
         shares, weight = self._shares(batch, votes, scores)
@@ -141,7 +155,8 @@ class PrototypeEM:
         """(R, B, M, K)."""
         scores = _scores(images.clean, teacher, images.grid, self._device)
         masks = images.proposals.to(self._device)
-        return torch.stack([mask_votes(each, masks, images.masks) for each in scores])
+        pairs = zip(scores, self._sets, strict=True)
+        return torch.stack([mask_votes(each, masks[which], images.masks) for each, which in pairs])
 
     def _shares(
         self, batch: Sequence[Images], votes: Sequence[Tensor], scores: Sequence[Tensor]
@@ -150,11 +165,10 @@ class PrototypeEM:
         runs, classes, _ = self.vectors.shape
         sums = torch.zeros(runs, classes + 2, dtype=torch.float64)
         for images, voted, each in zip(batch, votes, scores, strict=True):
-            size = (images.proposals.shape[1], images.proposals.shape[2])
             for run in range(runs):
-                sums[run, :classes] += softmax_sums(each[run], size).sum(dim=0).cpu()
-            sums[:, classes] += len(images.proposals) * size[0] * size[1]
-            sums[:, classes + 1] += (voted[0].sum(dim=-1) > 0).sum().cpu()
+                sums[run, :classes] += softmax_sums(each[run], images.size).sum(dim=0).cpu()
+            sums[:, classes] += images.proposals[0].numel()
+            sums[:, classes + 1] += (voted.sum(dim=-1) > 0).sum(dim=(1, 2)).cpu()
         sums = self._add_up(sums)
         pixels, proposals = sums[:, classes], sums[:, classes + 1]
         weight = proposals if self.config.weighting == "proposals" else pixels
@@ -180,7 +194,8 @@ class PrototypeEM:
                 weights = focal[run].to(self._device)[targets]
                 if self.config.weighting == "proposals":
                     weights = weights / voted[run].sum(dim=-1).clamp_min(1)
-                loss, slope = cross_entropy(each[run], masks, targets, weights.float())
+                own = masks[self._sets[run]]
+                loss, slope = cross_entropy(each[run], own, targets, weights.float())
                 # image by image: what is added up in float32 does not depend on the company
                 of_head = torch.bmm(slope.flatten(2), view).double().sum(dim=0)
                 flat[run, 0] += loss.sum().cpu()
@@ -222,7 +237,7 @@ class PrototypeEM:
         self.steps, self.updates = state["steps"], state["updates"]
 
 
-def _head(vectors: Tensor, gains: Tensor) -> Tensor:
+def heads(vectors: Tensor, gains: Tensor) -> Tensor:
     """(R, K, C) float32 weights: directions of the vectors, as long as the gains say."""
     return (F.normalize(vectors, dim=-1) * gains[..., None]).float()
 

@@ -43,7 +43,10 @@ def joined(parts: list[list[Images]]) -> list[torch.Tensor]:
     (size,) = {len(part) for part in parts}
     assert size == 1  # the photographs are of one size
     names = ("clean", "view", "proposals")
-    return [torch.cat([getattr(part[0], name) for part in parts]) for name in names]
+    return [
+        torch.cat([getattr(part[0], name) for part in parts], dim=int(name == "proposals"))
+        for name in names
+    ]
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8])
@@ -91,7 +94,7 @@ def test_an_epoch_has_the_good_images_with_their_features_and_masks(run: Segment
                     expected[mask.astype(bool)] = value
                 if turned:
                     expected = expected[:, ::-1]
-                np.testing.assert_array_equal(images.proposals[0].numpy(), expected)
+                np.testing.assert_array_equal(images.proposals[0, 0].numpy(), expected)
                 break
     assert sorted(seen) == sorted(row["key"] for row in rows)
     assert changed > IMAGES // 2  # a view may be hardly blurred

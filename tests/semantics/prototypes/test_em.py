@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -21,7 +22,7 @@ def images(seed: int, count: int = 4, grid: tuple[int, int] = (4, 5)) -> Images:
     random = torch.Generator().manual_seed(seed)
     clean, view = 5 * torch.randn(2, count, grid[0] * grid[1], CHANNELS, generator=random)
     masks = torch.randint(0, 4, (count, 8 * grid[0], 8 * grid[1]), generator=random)
-    return Images(grid, clean, view, torch.where(masks == 3, NONE, masks).to(torch.uint8))
+    return Images(grid, clean, view, torch.where(masks == 3, NONE, masks).to(torch.uint8)[None])
 
 
 def trainer(runs: int = 1, **settings: object) -> PrototypeEM:
@@ -31,7 +32,7 @@ def trainer(runs: int = 1, **settings: object) -> PrototypeEM:
 
 
 def some(batch: Images, which: slice) -> Images:
-    return Images(batch.grid, batch.clean[which], batch.view[which], batch.proposals[which])
+    return Images(batch.grid, batch.clean[which], batch.view[which], batch.proposals[:, which])
 
 
 @pytest.mark.parametrize("weighting", ["proposals", "pixels"])
@@ -62,6 +63,29 @@ def test_runs_that_are_packed_do_what_they_do_alone() -> None:
         single.step([images(number)])
     torch.testing.assert_close(packed.vectors[1:2], single.vectors, rtol=0, atol=1e-9)
     torch.testing.assert_close(packed.momentum_vectors[1:2], single.momentum_vectors)
+
+
+def test_every_run_is_fitted_to_its_own_set_of_proposals() -> None:
+    one, other = images(3), images(4).proposals
+    both = dataclasses.replace(one, proposals=torch.cat([one.proposals, other]))
+    config = EMConfig(CLASSES)
+    start = torch.randn(2, CLASSES, CHANNELS, generator=torch.Generator().manual_seed(9))
+    packed = PrototypeEM(start, config, sets=[1, 0])
+    alone = [PrototypeEM(start[run : run + 1], config) for run in range(2)]
+    for _ in range(12):
+        packed.step([both])
+        alone[0].step([dataclasses.replace(one, proposals=other)])
+        alone[1].step([one])
+    for run, single in enumerate(alone):
+        torch.testing.assert_close(packed.vectors[run], single.vectors[0], rtol=0, atol=1e-9)
+    assert not torch.allclose(packed.vectors[0], alone[1].vectors[0])
+
+
+def test_after_kmeans_alone_both_heads_are_its_prototypes() -> None:
+    fitted = trainer()
+    for number in range(3):
+        fitted.kmeans_step([images(number).clean.flatten(0, 1)])
+    assert torch.equal(fitted.momentum_vectors, fitted.vectors)
 
 
 def test_the_loss_of_equal_scores_is_known() -> None:
@@ -99,8 +123,8 @@ def test_a_step_is_one_of_adam_on_the_loss_with_its_weights_held() -> None:
         (features.double() @ head.T).mT.unflatten(-1, batch.grid)
         for features in (batch.clean, batch.view)
     )
-    size, masks = batch.proposals.shape[1:], batch.proposals.long()
-    votes = mask_votes(clean.detach().float(), batch.proposals, 3)
+    size, masks = batch.size, batch.proposals[0].long()
+    votes = mask_votes(clean.detach().float(), batch.proposals[0], 3)
     targets = votes.argmax(-1).gather(1, masks.clamp_max(2).flatten(1)).view(masks.shape)
     targets = torch.where(masks == NONE, NONE, targets)
     logits = F.interpolate(view, size=size, mode="bilinear", align_corners=False)
@@ -141,7 +165,7 @@ def planted(count: int = 6) -> Images:
     stripe = torch.arange(18) % 6 // 2
     features = 20 * F.one_hot(stripe, CHANNELS).float().expand(count, -1, -1)
     masks = stripe.view(grid).repeat_interleave(8, 0).repeat_interleave(8, 1)
-    return Images(grid, features, features, masks.to(torch.uint8).expand(count, -1, -1))
+    return Images(grid, features, features, masks.to(torch.uint8).expand(1, count, -1, -1))
 
 
 def test_labels_that_are_right_stay_right() -> None:
