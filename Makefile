@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 BACKBONE ?= descriptor
 WEIGHTS ?=
+# Test processes, each with a Ray and an S3 server of its own: on two cores three, for much of the
+# time they wait. `python -m pytest some_file.py` is one process.
+WORKERS ?= 3
 # Labelled images and weights for `bench`, where there are any.
 SPECRAY_ASSETS ?= ../shared
 TINY := $(wildcard $(SPECRAY_ASSETS)/weights/vit_tiny/*.safetensors)
@@ -16,7 +19,7 @@ demo: $(VENV)/.ready
 	$(BIN)/specray demo --output demo --backbone $(BACKBONE) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

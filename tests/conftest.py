@@ -18,7 +18,25 @@ os.environ |= {
     "RAY_AUTH_MODE": "disabled",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "300",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # it takes reports of its workers no sooner
+    # Tests in parallel share the cores: those of Ray would starve beside those that compute.
+    "RAY_worker_niceness": "0",
+    "OMP_WAIT_POLICY": "passive",
 }
+
+LONGEST = (
+    "tests/faults/test_training_kills.py",
+    "tests/faults/test_kills.py",
+    "tests/faults/",
+    "tests/pipelines/",
+)
+"""Where to begin with parallel workers, so that none ends long after the others."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take the longest files first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: [not item.nodeid.startswith(place) for place in LONGEST])
 
 
 @pytest.fixture(scope="session")

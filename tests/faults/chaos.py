@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import random
 import time
 from typing import Any
@@ -71,8 +72,9 @@ def kill_one(title: str, draw: float) -> int:
     """Kill a process of this node; returns its id, 0 if there is none."""
     import psutil  # comes with Ray
 
+    raylet = psutil.Process(os.getppid())  # other clusters may run on this machine
     found = []
-    for process in psutil.process_iter():
+    for process in [raylet, *raylet.children(recursive=True)]:
         try:
             words = process.cmdline()
         except psutil.Error:

@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import duckdb
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
 import safetensors.torch
@@ -50,9 +51,10 @@ def rows_of(output: object, endpoint: str | None = None) -> pa.Table:
 
 
 def peak_of_workers() -> int:
-    """Largest peak memory, in bytes, of the processes that Ray runs our code in."""
+    """Largest peak memory, in bytes, of the processes that our Ray runs our code in."""
     peaks = []
-    for process in Path("/proc").glob("[0-9]*"):
+    for child in psutil.Process().children(recursive=True):
+        process = Path("/proc", str(child.pid))
         try:
             if b"ray::" in (process / "cmdline").read_bytes():
                 status = (process / "status").read_text()

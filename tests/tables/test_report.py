@@ -363,8 +363,9 @@ def test_the_lines_of_code_on_the_page_run(source: LocalStore, output: LocalStor
     assert len(doubtful) == 20
     assert doubtful[0][0] == min(rows[:20], key=lambda row: row["segments"][0]["score"])["key"]
     assert [(key, count) for key, count, _ in crowded] == [("4.png", 7), ("5.png", 1)]
-    (line, _) = re.findall(r'<code class="python">(.*?)</code>', files_text(output))
-    folder = re.fullmatch(r"rows = pandas\.read_parquet\((.*)\)", html.unescape(line))
+    # over several lines where the folder has a long name
+    (code, _) = re.findall(r'(?s)<code class="python">(.*?)</code>', files_text(output))
+    folder = re.fullmatch(r"(?s)rows = pandas\.read_parquet\((.*)\)", html.unescape(code))
     assert folder is not None
     assert Path(eval(folder[1])) == Path(output.root, "shards")
 
