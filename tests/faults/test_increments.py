@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ EXPECTED_CHANGES = {"a/047.jpg": "added", "a/016.jpg": "changed", "b/021.jpg": "
 
 
 def change(folder: Path) -> None:
-    """One key more, one other, one less."""
-    (folder / "a/047.jpg").write_bytes(encode(photograph(100), "JPEG"))
-    (folder / "a/016.jpg").write_bytes(encode(photograph(101), "JPEG"))
+    """One key more, one other, one less; the same every time, to the time stamps."""
+    for name, seed in (("a/047.jpg", 100), ("a/016.jpg", 101)):
+        (folder / name).write_bytes(encode(photograph(seed), "JPEG"))
+        os.utime(folder / name, (seed, seed))
     (folder / "b/021.jpg").unlink()
 
 
@@ -47,26 +49,48 @@ def changes(output: Path) -> dict[str, str]:
     return dict(zip(table["key"].to_pylist(), table["change"].to_pylist(), strict=True))
 
 
+@dataclass(frozen=True)
+class Increments:
+    """An input that each test may change, and what undisturbed runs over its states wrote.
+
+    Its place is always the same, because an output belongs to the place of its input.
+    """
+
+    source: Path
+    first: Path
+    anew: Path
+
+
 @pytest.fixture(scope="module")
-def changed(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The photographs after a change; what did not change is the same file."""
-    folder = tmp_path_factory.mktemp("changed") / "in"
-    shutil.copytree(photographs, folder)
-    change(folder)
-    return folder
+def increments(
+    photographs: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None
+) -> Increments:
+    folder = tmp_path_factory.mktemp("increments")
+    made = Increments(folder / "in", folder / "first", folder / "anew")
+    shutil.copytree(photographs, made.source)
+    in_process(made.source, made.first)
+    change(made.source)
+    in_process(made.source, made.anew)
+    return made
 
 
 @pytest.fixture
-def source(photographs: Path, tmp_path: Path) -> Path:
+def source(photographs: Path, increments: Increments) -> Path:
     """A copy of the photographs that may change."""
-    return Path(shutil.copytree(photographs, tmp_path / "in"))
+    shutil.rmtree(increments.source)
+    return Path(shutil.copytree(photographs, increments.source))
 
 
 @pytest.fixture
-def output(source: Path, tmp_path: Path) -> Path:
-    """The output of a finished run over `source`."""
-    in_process(source, tmp_path / "out")
-    return tmp_path / "out"
+def output(source: Path, increments: Increments, tmp_path: Path) -> Path:
+    """The output of a finished run over `source`, that may change."""
+    return Path(shutil.copytree(increments.first, tmp_path / "out"))
+
+
+@pytest.fixture
+def anew(increments: Increments) -> Path:
+    """The output of a run over the changed `source` that found nothing there."""
+    return increments.anew
 
 
 def test_only_shards_that_hold_a_changed_key_are_done_again(source: Path, output: Path) -> None:
@@ -87,16 +111,15 @@ def test_only_shards_that_hold_a_changed_key_are_done_again(source: Path, output
 
 
 def test_superseded_rows_are_gone_from_readers_and_from_the_folder(
-    source: Path, output: Path, tmp_path: Path
+    source: Path, output: Path, anew: Path
 ) -> None:
     change(source)
     in_process(source, output)
-    in_process(source, tmp_path / "anew")
-    assert_same(output, tmp_path / "anew")
+    assert_same(output, anew)
     in_files = [key for path in (output / "shards").iterdir() for key in keys_of(path)]
     assert sorted(in_files) == read(str(output))["key"].to_pylist()
     assert {path.name for path in (output / "manifest").iterdir()} == {
-        path.name for path in (tmp_path / "anew" / "manifest").iterdir()
+        path.name for path in (anew / "manifest").iterdir()
     }
 
 
@@ -127,12 +150,10 @@ def test_a_reader_during_an_increment_sees_the_whole_old_state(
 
 
 def test_a_reader_at_any_moment_of_increments_sees_one_state_whole(
-    source: Path, output: Path, tmp_path: Path
+    source: Path, output: Path, anew: Path
 ) -> None:
-    states = [read(str(output))]
+    states = [read(str(output)), read(str(anew))]
     change(source)
-    in_process(source, tmp_path / "anew")
-    states.append(read(str(tmp_path / "anew")))
     seen: list[pa.Table] = []
     ended = threading.Event()
 
@@ -170,7 +191,7 @@ ledger._receipts = dying
 
 
 def test_a_killed_increment_is_continued_and_still_reports_the_changes(
-    source: Path, output: Path, tmp_path: Path
+    source: Path, output: Path, anew: Path
 ) -> None:
     old = read(str(output))
     change(source)
@@ -180,8 +201,7 @@ def test_a_killed_increment_is_continued_and_still_reports_the_changes(
     result = in_process(source, output)
     assert result["input_changes"] == {"added": 1, "changed": 1, "removed": 1}
     assert changes(output) == EXPECTED_CHANGES
-    in_process(source, tmp_path / "anew")
-    assert_same(output, tmp_path / "anew")
+    assert_same(output, anew)
     again = in_process(source, output)
     assert (again["new_images"], again["input_changes"]) == (0, {})
 

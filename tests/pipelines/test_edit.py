@@ -48,7 +48,8 @@ def segment(source: object, output: object, keys: str | None = None, **run: Any)
 
 
 def edit(segments: object, output: object, **options: Any) -> dict[str, Any]:
-    return run_edit(EditConfig(str(segments), str(output), **options))
+    """One worker, which takes seconds to start, unless more are asked for."""
+    return run_edit(EditConfig(str(segments), str(output), **{"num_workers": 1} | options))
 
 
 def rows_of(output: object, endpoint: str | None = None) -> pa.Table:
@@ -76,13 +77,6 @@ class Run:
     photographs: Path
     segments: Path
 
-    def copy(self, folder: Path) -> Run:
-        """The same in another place, to be changed; the segments know where the images are."""
-        mine = Run(folder / "photographs", folder / "segments")
-        shutil.copytree(self.photographs, mine.photographs)
-        segment(mine.photographs, mine.segments)
-        return mine
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
@@ -99,7 +93,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def calm(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of an undisturbed edit."""
     output = tmp_path_factory.mktemp("calm")
-    result = edit(run.segments, output, num_workers=1)
+    result = edit(run.segments, output)
     assert (result["images"], result["pictures"], result["errors"]) == (11, 10, 1)
     return output
 
@@ -213,7 +207,9 @@ def test_images_that_got_segments_since_are_done_without_being_asked_for(
 def test_pictures_of_images_that_have_gone_go_and_files_of_others_stay(
     run: Run, tmp_path: Path
 ) -> None:
-    mine, out = run.copy(tmp_path), tmp_path / "out"
+    mine, out = Run(tmp_path / "photographs", tmp_path / "segments"), tmp_path / "out"
+    shutil.copytree(run.photographs, mine.photographs)
+    segment(mine.photographs, mine.segments)
     edit(mine.segments, out)
     before = pictures_of(out)
     foreign = out / "cutouts" / "mine.png"
@@ -255,8 +251,9 @@ def test_wrong_places_and_backgrounds_are_refused_before_anything_is_written(
             edit(run.segments, output, **options)
     with pytest.raises(UserError, match="holds no segment run"):
         edit(calm, tmp_path / "out")
+    shutil.copytree(run.segments, tmp_path / "copy")
     with pytest.raises(UserError, match="output of another job"):
-        edit(run.copy(tmp_path / "copy").segments, run.segments, overwrite=True)
+        edit(tmp_path / "copy", run.segments, overwrite=True)
     assert times_of(run.segments) == before
     assert not (tmp_path / "out").exists()
 

@@ -54,6 +54,7 @@ def segment(source: object, output: object, **options: Any) -> dict[str, Any]:
 def label(segments: object, output: object, **options: Any) -> dict[str, Any]:
     clusters = ClusterConfig(**{"classes": CLASSES, "restarts": 2} | options.pop("clusters", {}))
     refinement = RefineConfig(options.pop("refine", "none"))
+    options.setdefault("num_workers", 1)  # each takes seconds to start
     return run_label(
         LabelConfig(str(segments), str(output), clusters=clusters, refinement=refinement, **options)
     )
@@ -113,7 +114,7 @@ def segments(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def labels(segments: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed output."""
     output = tmp_path_factory.mktemp("labels")
-    result = label(segments, output, num_workers=1)
+    result = label(segments, output)
     assert (result["images"], result["errors"], result["classes"]) == (11, 1, CLASSES)
     assert result["points"] == 120
     return output
