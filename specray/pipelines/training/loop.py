@@ -126,6 +126,8 @@ class Worker:
         self._restore()
         scalars = Scalars(self._plan.output, self._number) if self._tally is not None else None
         try:
+            if not self._plan.steps:  # the start is the result
+                self._report([], self._scored(scalars))
             while self._number < self._plan.steps:
                 begin = self._number
                 step = self._step()
@@ -135,7 +137,7 @@ class Worker:
                     scores = self._scored(scalars)
                     if scalars is not None:
                         scalars.publish()
-                    self._report(step, scores)
+                    self._report(step.loss.tolist(), scores)
         finally:
             self._stream.close()
             if scalars is not None:
@@ -202,9 +204,9 @@ class Worker:
         scalars.add(f"{phase}/smallest share", step.shares.amin(dim=-1).tolist(), number)
         self._tally.reach.remote(self._number)
 
-    def _report(self, step: Step, scores: dict[str, Any]) -> None:
+    def _report(self, loss: list[float], scores: dict[str, Any]) -> None:
         """Hand a checkpoint to Ray Train, which waits for all workers."""
-        metrics = {"step": self._number, "loss": step.loss.tolist()} | scores
+        metrics = {"step": self._number, "loss": loss} | scores
         if self._tally is None:
             ray.train.report(metrics)
             return
