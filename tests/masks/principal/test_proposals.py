@@ -194,3 +194,18 @@ def test_proposals_of_real_images_are_those_of_the_published_loop(
         expected = published_loop(features[0], 0.4).reshape(grid)
         np.testing.assert_array_equal(labels, expected)
         np.testing.assert_array_equal(majority_filter(labels), published_median(expected))
+
+
+def test_real_photographs_have_a_handful_to_twenty_proposals(assets: Path, vit_tiny: Path) -> None:
+    config = BackboneConfig("vit_tiny_patch16_224", feature="token")
+    backbone = build_backbone(config, vit_tiny.read_bytes(), vit_tiny.name, "cpu")
+    paths = sorted((assets / "data" / "coco_tiny" / "val2017").glob("*"))[:6]
+    assert len(paths) == 6
+    for path in paths:
+        with torch.inference_mode():
+            features = backbone(pixels_of(path, 16, short_side=320))
+        loose, paper = (principal_masks(features, PrincipalConfig(at)) for at in (0.35, 0.4))
+        for found in (loose, paper):
+            assert 2 <= int(found.labels.max()) + 1 <= 20
+            assert not bool(found.capped)
+            assert 20 * int((found.labels < 0).sum()) <= found.labels.numel()

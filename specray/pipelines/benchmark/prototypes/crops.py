@@ -41,9 +41,9 @@ class Scored:
     """(SIDE, SIDE)."""
 
 
-def proposed(paths: Sequence[Path], backbone: Backbone) -> pa.Table:
+def proposed(paths: Sequence[Path], backbone: Backbone, config: SegmentConfig = PASS) -> pa.Table:
     """Rows of the segment table of square crops."""
-    engine = Engine(PASS, backbone, "cpu")
+    engine = Engine(config, backbone, "cpu")
     rows: list[Row] = []
     for path in paths:
         (row,) = engine([Prepared(path.name, crop(path), SIDE, SIDE)])

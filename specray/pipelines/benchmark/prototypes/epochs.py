@@ -27,11 +27,11 @@ from specray.tables.commit import commit_shard
 _SHARD: Final = f"shards/{'0' * 32}.parquet"
 _CLASSES: Final = 11
 _BATCH: Final = 32
-_REPEATS: Final = 3
+REPEATS: Final = 3
 
 
 def epoch_rows(
-    rows: pa.Table, paths: Sequence[Path], backbone: Backbone
+    rows: pa.Table, paths: Sequence[Path], backbone: Backbone, repeats: int = REPEATS
 ) -> Iterator[dict[str, Any]]:
     """Time an epoch from a shard against one from photographs, in turns, each with a new reader.
 
@@ -41,6 +41,8 @@ def epoch_rows(
         Of the training images, see `proposed`.
     backbone
         Of the features.
+    repeats
+        Timed epochs of either kind.
     """
     with tempfile.TemporaryDirectory(prefix="specray-") as folder:
         segments, images = (LocalStore(str(Path(folder, name))) for name in ("out", "in"))
@@ -64,7 +66,7 @@ def epoch_rows(
         compared = alternate(
             lambda: epoch(KeptFeatures()),
             lambda: epoch(computed),
-            _REPEATS,
+            repeats,
             name="an epoch on kept features to one that computes them",
         )
         yield asdict(compared) | {"images": rows.num_rows, "batch": _BATCH}

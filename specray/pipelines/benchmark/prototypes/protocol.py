@@ -46,7 +46,12 @@ class _Batches:
 
 
 def prototype_rows(
-    rows: pa.Table, test: Scored, names: Sequence[str], cell: int
+    rows: pa.Table,
+    test: Scored,
+    names: Sequence[str],
+    cell: int,
+    kmeans_steps: Sequence[int] = KMEANS_STEPS,
+    em_steps: int = EM_STEPS,
 ) -> Iterator[dict[str, Any]]:
     """Mean and spread of the scores over seeds of every way to fit prototypes.
 
@@ -60,12 +65,14 @@ def prototype_rows(
         Of the true classes; there are as many prototypes.
     cell
         Side of a patch in pixels.
+    kmeans_steps, em_steps
+        Numbers of batches; EM starts after the last one of k-means.
     """
     batches, classes = _Batches(rows, cell), len(names)
     directions = _directions(rows, classes)
     yield _row("directions", directions, test, names)
     kmeans = directions
-    for steps in KMEANS_STEPS:
+    for steps in kmeans_steps:
         kmeans = _kmeans(directions, batches, steps)
         yield _row(f"directions, k-means, {steps} batches", kmeans, test, names)
     proposals = _proposals(rows, classes)
@@ -73,7 +80,7 @@ def prototype_rows(
     for name, start in (("k-means", kmeans), ("k-means of proposals", proposals)):
         weightings: tuple[Weighting, ...] = ("pixels", "proposals")
         for weighting in weightings:
-            heads = _em(start, batches, classes, weighting)
+            heads = _em(start, batches, classes, weighting, em_steps)
             yield _row(f"{name}, EM by {weighting}", heads, test, names)
 
 
@@ -108,10 +115,12 @@ def _kmeans(start: torch.Tensor, batches: _Batches, steps: int) -> torch.Tensor:
     return fitted.vectors.clone()
 
 
-def _em(start: torch.Tensor, batches: _Batches, classes: int, weighting: Weighting) -> torch.Tensor:
+def _em(
+    start: torch.Tensor, batches: _Batches, classes: int, weighting: Weighting, steps: int
+) -> torch.Tensor:
     """(SEEDS, K, C) momentum prototypes after the last batch, directions times gains."""
     fitted = PrototypeEM(start, EMConfig(classes, weighting=weighting))
-    for number in range(EM_STEPS):
+    for number in range(steps):
         fitted.step(batches(number))
     vectors = F.normalize(fitted.momentum_vectors, dim=-1)
     return vectors * fitted.momentum_gains[..., None]
