@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from specray.errors import UserError
@@ -148,15 +149,22 @@ def test_deeplab_is_that_of_the_paper() -> None:
     assert [each.shape[-1] for each in found[1:]] == [32, 16, 8, 8, 8]
 
 
-def test_the_pyramid_of_a_resnet_is_that_of_its_weights() -> None:
-    weights = weights_of("resnet18")
-    built = build_network(NetworkConfig("deeplab", "resnet18"), CLASSES, weights)
-    model: nn.Module = timm.create_model("resnet18", features_only=True, output_stride=8).eval()
-    model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("fc.")})
+def test_a_resnet_of_torchvision_is_dilated_as_torchvision_does_it() -> None:
+    model: Any = torchvision.models.resnet50(replace_stride_with_dilation=[False, True, True])
+    weights = {
+        key: torch.rand_like(value) + 0.5 if "running" in key else value
+        for key, value in model.state_dict().items()
+    }
+    model.load_state_dict(weights)
+    built = build_network(NetworkConfig("deeplab", "resnet50"), CLASSES, weights)
     x = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
-        for own, expected in zip(built.encoder(x)[1:], model(x), strict=True):
-            torch.testing.assert_close(own, expected)
+        expected = [model.eval().relu(model.bn1(model.conv1(x)))]
+        expected.append(model.layer1(model.maxpool(expected[0])))
+        for layer in (model.layer2, model.layer3, model.layer4):
+            expected.append(layer(expected[-1]))
+        for own, other in zip(built.encoder(x)[1:], expected, strict=True):
+            torch.testing.assert_close(own, other)
 
 
 def test_weights_are_read_by_the_names_that_they_have_in_the_whole_model() -> None:
