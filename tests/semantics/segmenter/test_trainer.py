@@ -131,10 +131,10 @@ def test_a_state_that_is_stored_and_loaded_goes_on_bit_by_bit(network: Network, 
         whole.step(*batch(4, number))
     for number in range(3):
         first.step(*batch(4, number))
-    buffer = io.BytesIO()
-    torch.save(first.state_dict(), buffer)
+    state, buffer = first.state_dict(), io.BytesIO()
+    first.step(*batch(4, 3))  # what goes on does not change what is to be stored
+    torch.save(state, buffer)
     state = torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
-    first.step(*batch(4, 3))  # what goes on elsewhere does not change what was stored
     second = trainer(network, norm)
     second.load_state_dict(state)
     for number in range(3, 6):
