@@ -91,14 +91,14 @@ def apply_views(images: Tensor, views: Sequence[View], mode: Jitter = "paper") -
     Tensor
         (B, 3, H, W) float32, 0 to 255, not rounded: a backbone takes it in place of the image.
     """
-    blurred = _blurred(images.float(), [view.sigma for view in views])
+    blurred = blur(images.float(), [view.sigma for view in views])
     if mode == "paper":
         offset, scale = 0.0, 255.0
     else:
         offset, scale = torch.tensor(IMAGENET, device=images.device).view(2, 3, 1, 1) * 255
     for image, view in zip(blurred, views, strict=True):
         if view.jitter or view.grey:
-            image.copy_(_recoloured((image - offset) / scale, view) * scale + offset)
+            image.copy_(recoloured((image - offset) / scale, view) * scale + offset)
     return blurred
 
 
@@ -139,7 +139,8 @@ def mirrored(images: Tensor) -> Tensor:
     return images.flip(-1)
 
 
-def _recoloured(image: Tensor, view: View) -> Tensor:
+def recoloured(image: Tensor, view: View) -> Tensor:
+    """(3, H, W) float image in [0, 1], or normalised, with the jitter and the grey of a view."""
     for kind, factor in view.jitter:
         image = _KINDS[kind](image, factor)
     if view.grey:
@@ -147,7 +148,7 @@ def _recoloured(image: Tensor, view: View) -> Tensor:
     return image.nan_to_num()  # saturation is 0 / 0 where normalised values of a pixel end at 0
 
 
-def _blurred(images: Tensor, sigmas: Sequence[float]) -> Tensor:
+def blur(images: Tensor, sigmas: Sequence[float]) -> Tensor:
     """Gaussian blur of every image by its own sigma, rows and columns one after the other."""
     batch, channels, height, width = images.shape
     x = torch.arange(-RADIUS, RADIUS + 1, device=images.device, dtype=torch.float32)

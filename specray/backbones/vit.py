@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -13,7 +14,9 @@ from specray.backbones.config import Feature
 from specray.errors import UserError
 
 # What a checkpoint may hold beyond the trunk: classifier heads, DINOv2's masked-patch token.
-_IGNORED_KEYS = ("head.", "head_dist.", "fc_norm.", "mask_token")
+_IGNORED_KEYS = ("head.", "head_dist.", "fc_norm.", "mask_token", "fc.", "classifier.")
+# What no result depends on, and some checkpoints lack: a counter of batch norms.
+_IGNORED_ENDS = ("num_batches_tracked",)
 
 
 class ProjectionTap(nn.Module):
@@ -84,15 +87,15 @@ class VitBackbone:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        model = _create(name)
-        _load(model, state, name)
+        model = create_vit(name)
+        load_state(model, state, name)
         _truncate(model, feature, _block_index(block, len(model.blocks)))
         self.name = name
         self.patch_size = int(model.patch_embed.patch_size[0])
         self._prefix = int(model.num_prefix_tokens)
         self._model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self._dtype = dtype
-        self._mean, self._std = _statistics(model, device)
+        self._mean, self._std = pixel_statistics(model.pretrained_cfg, device)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -137,14 +140,14 @@ class ClassToken:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        model = _create(name)
-        _load(model, state, name)
+        model = create_vit(name)
+        load_state(model, state, name)
         if getattr(model, "cls_token", None) is None:
             raise UserError(f"{name} has no class token; use --describe mean")
         self.patch_size = int(model.patch_embed.patch_size[0])
         self._model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self._dtype = dtype
-        self._mean, self._std = _statistics(model, device)
+        self._mean, self._std = pixel_statistics(model.pretrained_cfg, device)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -155,18 +158,29 @@ class ClassToken:
         return tokens[:, 0].float()
 
 
-def _statistics(model: Any, device: torch.device | str) -> Tensor:
-    """(2, 1, 3, 1, 1) mean and deviation of the values 0 to 255 that the model was trained on."""
-    cfg = model.pretrained_cfg
+def pixel_statistics(cfg: Mapping[str, Any], device: torch.device | str = "cpu") -> Tensor:
+    """(2, 1, 3, 1, 1) mean and deviation of the values 0 to 255 that a model was trained on.
+
+    Parameters
+    ----------
+    cfg
+        timm's ``pretrained_cfg`` of the model.
+    device
+        Of the result.
+    """
     statistics = torch.tensor([cfg["mean"], cfg["std"]]) * 255
     return statistics.view(2, 1, 3, 1, 1).to(device)
 
 
-def _create(name: str) -> Any:
-    if not timm.is_model(name):
-        near = timm.list_models(f"*{name.split('.')[0]}*")[:3]
-        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models('vit*')"
-        raise UserError(f"timm knows no model named {name!r}; {hint}")
+def create_vit(name: str) -> Any:
+    """A timm ViT by name, without a classifier, with random weights, for images of any size.
+
+    Raises
+    ------
+    UserError
+        timm has no such model, or it is no ViT.
+    """
+    require_model(name)
     try:
         model: Any = timm.create_model(name, num_classes=0, dynamic_img_size=True)
     except (TypeError, RuntimeError, ValueError) as error:
@@ -176,7 +190,39 @@ def _create(name: str) -> Any:
     return model
 
 
-def _load(model: Any, state: dict[str, Tensor], name: str) -> None:
+def require_model(name: str) -> None:
+    """Refuse what timm does not know.
+
+    Raises
+    ------
+    UserError
+        There is no such model; names some that resemble it.
+    """
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('.')[0]}*")[:3]
+        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models('vit*')"
+        raise UserError(f"timm knows no model named {name!r}; {hint}")
+
+
+def load_state(
+    model: Any, state: Mapping[str, Tensor], name: str, flag: str = "--backbone"
+) -> None:
+    """Load the weights of a trunk, all of them; a classifier head in them is ignored.
+
+    Parameters
+    ----------
+    model, name
+        What to load them into.
+    state
+        In timm's layout.
+    flag
+        What the person at the keyboard chooses the model by.
+
+    Raises
+    ------
+    UserError
+        Tensors are missing, unknown, or of another shape.
+    """
     state, own = _trunk(state), _trunk(model.state_dict())
     missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
     shapes = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
@@ -185,13 +231,17 @@ def _load(model: Any, state: dict[str, Tensor], name: str) -> None:
         raise UserError(
             f"the weights do not fit {name}: {len(missing)} tensors missing, "
             f"{len(unknown)} unknown, {len(shapes)} of another shape (first: {wrong[0]}); "
-            "name the --backbone they belong to"
+            f"name the {flag} they belong to"
         )
     model.load_state_dict(state, strict=False)  # but for what nobody asks it for
 
 
-def _trunk(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value for key, value in state.items() if not key.startswith(_IGNORED_KEYS)}
+def _trunk(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        key: value
+        for key, value in state.items()
+        if not key.startswith(_IGNORED_KEYS) and not key.endswith(_IGNORED_ENDS)
+    }
 
 
 def _block_index(block: int, depth: int) -> int:

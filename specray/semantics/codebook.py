@@ -15,6 +15,7 @@ from specray.semantics import codebook_file
 from specray.semantics.choosing import CurvePoint
 from specray.semantics.matching import matched
 from specray.semantics.nearest import Assigned, confidence, nearest
+from specray.semantics.packing import digest_of
 from specray.semantics.space import Floats, Space
 
 
@@ -162,7 +163,7 @@ class Codebook:
         space = {name: getattr(self.space, name) for name in codebook_file.SPACE_ARRAYS}
         arrays: dict[str, NDArray[Any]] = {"ids": self.ids, "centroids": self.centroids}
         arrays |= {name: array for name, array in space.items() if array is not None}
-        return codebook_file.digest_of(arrays, str(self.space.spherical))
+        return digest_of(arrays, str(self.space.spherical))
 
     def summary(self) -> dict[str, Any]:
         """What `run.json` and the report say about the clustering, as JSON."""

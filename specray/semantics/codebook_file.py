@@ -6,21 +6,13 @@ metadata is JSON of ``version``, ``document`` (JSON) and ``sha256`` of document 
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from specray.errors import UserError
-
-VERSION = 1
-
-ENTRY = "specray.codebook"
-"""Name of the entry of the metadata."""
+from specray.semantics.packing import Arrays, Format
 
 ARRAYS: dict[str, tuple[type, str]] = {
     "ids": (np.int64, "K"),
@@ -40,17 +32,17 @@ SPACE_ARRAYS: dict[str, tuple[type, str]] = {
 
 FOREIGN = "the codebook is damaged or no codebook of specray; make it again with specray label"
 
-Arrays = dict[str, NDArray[Any]]
+FORMAT: Final = Format(
+    "specray.codebook",
+    1,
+    FOREIGN,
+    "the codebook has version {found}; this specray reads {version}; cluster anew",
+)
 
 
 def pack(arrays: Arrays, document: dict[str, Any]) -> bytes:
     """The bytes of a codebook's arrays and document."""
-    text = json.dumps(document, allow_nan=False, sort_keys=True)
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    header = {"version": VERSION, "sha256": digest_of(arrays, text), "document": text}
-    # one entry: safetensors writes several in an order that differs from time to time
-    data: bytes = save(arrays, {ENTRY: json.dumps(header)})
-    return data
+    return FORMAT.pack(arrays, document)
 
 
 def unpack(data: bytes) -> tuple[Arrays, dict[str, Any]]:
@@ -61,37 +53,14 @@ def unpack(data: bytes) -> tuple[Arrays, dict[str, Any]]:
     UserError
         The bytes are damaged, something else, or of another version.
     """
+    arrays, document = FORMAT.unpack(data)
     try:
-        arrays: Arrays = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        entry = json.loads(header["__metadata__"][ENTRY])
-        version, digest, text = entry["version"], entry["sha256"], entry["document"]
-        whole = digest == digest_of(arrays, text)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(FOREIGN) from None
-    if not whole:
-        raise UserError(FOREIGN)
-    if version != VERSION:
-        raise UserError(
-            f"the codebook has version {version}; this specray reads {VERSION}; cluster anew"
-        )
-    try:
-        document: dict[str, Any] = json.loads(text)
         fits = _fits(arrays, document)
     except (ValueError, TypeError, AttributeError):
         raise UserError(FOREIGN) from None
     if not fits:
         raise UserError(FOREIGN)
     return arrays, document
-
-
-def digest_of(arrays: Arrays, text: str) -> str:
-    """Hash, in hexadecimal, of arrays by name and of a text."""
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
-    for name in sorted(arrays):
-        digest.update(f"\0{name} {arrays[name].dtype} {arrays[name].shape}\0".encode())
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()
 
 
 def _fits(arrays: Arrays, document: dict[str, Any]) -> bool:

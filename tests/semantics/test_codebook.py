@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specray.errors import UserError
-from specray.semantics import Codebook
+from specray.semantics import Codebook, codebook_file
 from tests.semantics.cases import FEATURES, blobs, codebook, medoid
 
 POINTS, LABELS = blobs(6, 900, spread=0.8)
@@ -136,7 +137,7 @@ def test_a_codebook_that_contradicts_itself_is_refused(fields: dict[str, Any]) -
 
 
 def test_another_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("specray.semantics.codebook_file.VERSION", 2)
+    monkeypatch.setattr(codebook_file, "FORMAT", replace(codebook_file.FORMAT, version=2))
     data = BOOK.to_bytes()
     monkeypatch.undo()
     with pytest.raises(UserError, match="version 2; this specray reads 1"):

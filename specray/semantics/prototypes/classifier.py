@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from specray.errors import UserError
-from specray.semantics.codebook_file import digest_of
+from specray.semantics.packing import Format
 
-VERSION: Final = 1
-
-_ENTRY: Final = "specray.prototypes"
 _HEADS: Final = ("momentum", "running")
 _FOREIGN: Final = (
     "the prototypes are damaged or none of specray; make them again with specray train-primaps"
+)
+_FORMAT: Final = Format(
+    "specray.prototypes",
+    1,
+    _FOREIGN,
+    "the prototypes have version {found}; this specray reads {version}",
 )
 
 
@@ -47,13 +47,8 @@ class Classifier:
 
     def to_bytes(self) -> bytes:
         """One safetensors file; equal contents give equal bytes."""
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _HEADS}
-        document = {"features": self.features, "provenance": self.provenance}
-        text = json.dumps(document, allow_nan=False, sort_keys=True)
-        entry = {"version": VERSION, "sha256": digest_of(arrays, text), "document": text}
-        # one entry: safetensors writes several in an order that differs from time to time
-        data: bytes = save(arrays, {_ENTRY: json.dumps(entry)})
-        return data
+        arrays = {name: getattr(self, name) for name in _HEADS}
+        return _FORMAT.pack(arrays, {"features": self.features, "provenance": self.provenance})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Classifier:
@@ -64,19 +59,9 @@ class Classifier:
         UserError
             The bytes are damaged, something else, or of another version.
         """
-        try:
-            arrays = load(data)
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            entry = json.loads(header["__metadata__"][_ENTRY])
-            version, text = entry["version"], entry["document"]
-            whole = entry["sha256"] == digest_of(arrays, text)
-            document = json.loads(text)
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(_FOREIGN) from None
-        if not whole or not _fits(arrays):
+        arrays, document = _FORMAT.unpack(data)
+        if not _fits(arrays) or set(document) != {"features", "provenance"}:
             raise UserError(_FOREIGN)
-        if version != VERSION:
-            raise UserError(f"the prototypes have version {version}; this specray reads {VERSION}")
         return cls(arrays["momentum"], arrays["running"], **document)
 
 

@@ -1,0 +1,1 @@
+"""A segmentation network that learns from pseudo labels (self-training; DSM, section 3.4)."""
