@@ -29,6 +29,8 @@ LONGEST = (
     "tests/faults/test_kills.py",
     "tests/faults/",
     "tests/pipelines/",
+    "tests/masks/crf/",
+    "tests/test_",
 )
 """Where to begin with parallel workers, so that none ends long after the others."""
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pyarrow as pa
+import ray
 
 from specray.backbones import BackboneConfig
 from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
@@ -45,7 +46,7 @@ class Running:
                 self._known.setdefault(process.pid, process)
         return [process for process in self._known.values() if process.is_running()]
 
-    def finish(self, seconds: float = 240) -> dict[str, Any]:
+    def finish(self, seconds: float = 400) -> dict[str, Any]:
         """Wait for a good end; returns the last line of its output."""
         code = self.process.wait(seconds)
         text = self.log.read_text()
@@ -54,12 +55,16 @@ class Running:
         result: dict[str, Any] = json.loads(last)  # before it, Ray may report deaths
         return result
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 120) -> bool:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 300) -> bool:
         """Wait until something holds or the command has ended; tells whether it held."""
-        end = time.monotonic() + seconds
+        asked = time.monotonic()
+        end = asked + seconds
         while not (held := condition()) and self.process.poll() is None:
-            assert time.monotonic() < end, f"it never came to that: {self.log.read_text()[-4000:]}"
-            time.sleep(0.02)
+            now = time.monotonic()
+            assert now < end, f"it never came to that: {self.log.read_text()[-4000:]}"
+            # what takes long to find out is asked less often, or it would cost the command a core
+            time.sleep(min(max(0.02, 4 * (now - asked)), 0.2))
+            asked = time.monotonic()
         return held
 
     def end(self) -> None:
@@ -118,6 +123,11 @@ def command(
             yield running
         finally:
             running.end()
+
+
+def on_our_ray() -> dict[str, str]:
+    """Variables with which a command joins the Ray of this process: it starts and ends sooner."""
+    return {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
 
 
 def run(source: object, output: object, *options: str, **named: Any) -> dict[str, Any]:

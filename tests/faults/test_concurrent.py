@@ -13,7 +13,7 @@ from specray.errors import UserError
 from specray.pipelines import ledger
 from specray.tables import read
 from specray.tables.counts import ShardCounts
-from tests.faults.command import COUNT, assert_same, in_process, segment, shards
+from tests.faults.command import COUNT, assert_same, in_process, on_our_ray, segment, shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
@@ -28,7 +28,10 @@ def test_the_same_command_twice_at_once_and_again_gives_the_files_of_one(
     photographs: Path, calm: Path, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        both = [stack.enter_context(segment(photographs, tmp_path)) for _ in range(2)]
+        both = [
+            stack.enter_context(segment(photographs, tmp_path, environment=on_our_ray()))
+            for _ in range(2)
+        ]
         results = [running.finish() for running in both]
     assert [result["images"] for result in results] == [COUNT, COUNT]
     assert_same(tmp_path, calm)

@@ -20,7 +20,7 @@ from specray.cli import parse
 from specray.pipelines.labels.config import LabelConfig
 from specray.pipelines.labels.job import CODEBOOK, run_label
 from tests.conftest import ROOT
-from tests.faults.command import Running, assert_same, in_process, rows, shards
+from tests.faults.command import Running, assert_same, in_process, on_our_ray, rows, shards
 from tests.faults.injected import injected
 from tests.faults.proxy import faulty_s3
 from tests.pipelines.photographs import write_photographs
@@ -126,9 +126,11 @@ module.RefineMap.__call__ = refined
 """
 
 
-def killed(calm: Calm, output: Path, module: str, code: str) -> None:
-    """The command, until the fault kills it."""
-    environment = injected(output.with_name("hook"), module, code)
+def killed(
+    calm: Calm, output: Path, module: str, code: str, ray: dict[str, str] | None = None
+) -> None:
+    """The command, until the fault kills it; on a Ray of its own if it is not given one."""
+    environment = injected(output.with_name("hook"), module, code) | (ray or {})
     with command(calm.segments, output, environment) as running:
         running.wait_for(lambda: not running.family())  # so that none of them stays
         assert running.process.wait(1) == -signal.SIGKILL, running.log.read_text()[-4000:]
@@ -146,7 +148,7 @@ def test_killed_with_a_record_but_no_classes_it_finds_the_same_classes(
     calm: Calm, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    killed(calm, output, "specray.pipelines.output", KILLED_BEHIND_ITS_CLAIM)
+    killed(calm, output, "specray.pipelines.output", KILLED_BEHIND_ITS_CLAIM, on_our_ray())
     assert (output / "run.json").exists() and not (output / CODEBOOK).exists()
     assert ends_as_calm(calm, output)["new_images"] == IMAGES
 

@@ -13,7 +13,15 @@ import psutil
 import pytest
 
 from specray.tables import read
-from tests.faults.command import COUNT, Running, assert_same, in_process, segment, shards
+from tests.faults.command import (
+    COUNT,
+    Running,
+    assert_same,
+    in_process,
+    on_our_ray,
+    segment,
+    shards,
+)
 from tests.faults.injected import injected
 from tests.pipelines.photographs import encode, photograph, write_photographs
 
@@ -127,6 +135,8 @@ def test_a_driver_killed_at_the_worst_moments_loses_and_repeats_nothing(
     there = len(shards(output))
     for moment, (module, code) in MOMENTS.items():
         environment = injected(tmp_path / "code", module, KILL_THE_DRIVER + code)
+        if module == OUTPUT:  # a fault of the driver alone
+            environment |= on_our_ray()
         with segment(source, output, environment=environment) as running:
             running.wait_for(lambda: not running.family(), 240)
             assert running.process.wait() == -signal.SIGKILL, running.log.read_text()
@@ -169,12 +179,12 @@ def test_a_full_disk_and_a_read_only_one_stop_the_run_with_a_line(
     photographs: Path, calm: Path, small_disk: Path
 ) -> None:
     output = small_disk / "out"
-    with segment(photographs, output) as running:
+    with segment(photographs, output, environment=on_our_ray()) as running:
         assert running.process.wait(240) == 2
         assert last_line(running).startswith("specray segment: cannot write 'shards/")
         assert "No space left on device" in last_line(running)
     remount(small_disk, "ro")
-    with segment(photographs, output) as running:
+    with segment(photographs, output, environment=on_our_ray()) as running:
         assert running.process.wait(60) == 2
         assert "Read-only file system" in last_line(running)
     remount(small_disk, "rw,size=64m")
