@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     found = segment(folder / "photographs", folder / "segments")
     assert (found["images"], found["errors"]) == (11, 1)
     return Run(folder / "photographs", folder / "segments")
+
+
+@pytest.fixture
+def changing(run: Run, tmp_path: Path) -> Iterator[Run]:
+    """The run, that may change until the end of a test.
+
+    In its place, because segments belong to the place of their images, and edits to theirs.
+    """
+    folders = (run.photographs, run.segments)
+    for folder in folders:
+        shutil.copytree(folder, tmp_path / "before" / folder.name)
+    yield run
+    for folder in folders:
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "before" / folder.name, folder)
 
 
 @pytest.fixture(scope="module")
@@ -205,18 +221,15 @@ def test_images_that_got_segments_since_are_done_without_being_asked_for(
 
 @pytest.mark.slow
 def test_pictures_of_images_that_have_gone_go_and_files_of_others_stay(
-    run: Run, tmp_path: Path
+    changing: Run, calm: Path, tmp_path: Path
 ) -> None:
-    mine, out = Run(tmp_path / "photographs", tmp_path / "segments"), tmp_path / "out"
-    shutil.copytree(run.photographs, mine.photographs)
-    segment(mine.photographs, mine.segments)
-    edit(mine.segments, out)
+    out = Path(shutil.copytree(calm, tmp_path / "out"))
     before = pictures_of(out)
     foreign = out / "cutouts" / "mine.png"
     foreign.write_bytes(b"somebody's own")
-    (mine.photographs / "a/000.jpg").unlink()
-    segment(mine.photographs, mine.segments)
-    result = edit(mine.segments, out)
+    (changing.photographs / "a/000.jpg").unlink()
+    segment(changing.photographs, changing.segments)
+    result = edit(changing.segments, out)
     assert result["input_changes"]["removed"] == 1
     assert foreign.exists()
     foreign.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,19 @@ def segments(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return output
 
 
+@pytest.fixture
+def changing(photographs: Path, segments: Path, tmp_path: Path) -> Iterator[Path]:
+    """The photographs, that may change until the end of a test, and a copy of their segments.
+
+    In their place, because segments belong to the place of their images.
+    """
+    shutil.copytree(photographs, tmp_path / "before")
+    shutil.copytree(segments, tmp_path / "segments")
+    yield photographs
+    shutil.rmtree(photographs)
+    shutil.copytree(tmp_path / "before", photographs)
+
+
 @pytest.fixture(scope="module")
 def labels(segments: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed output."""
@@ -204,15 +218,12 @@ def test_workers_do_not_change_a_byte(segments: Path, labels: Path, tmp_path: Pa
 
 
 def test_new_images_are_labelled_by_the_classes_that_are_there(
-    photographs: Path, tmp_path: Path
+    changing: Path, tmp_path: Path
 ) -> None:
-    mine = tmp_path / "photographs"
-    shutil.copytree(photographs, mine)
-    segment(mine, tmp_path / "segments")
     label(tmp_path / "segments", tmp_path / "out")
     before, codebook = maps_of(tmp_path / "out"), codebook_of(tmp_path / "out")
-    photograph(77).save(mine / "a" / "new.png")
-    segment(mine, tmp_path / "segments")
+    photograph(77).save(changing / "a" / "new.png")
+    segment(changing, tmp_path / "segments")
     result = label(tmp_path / "segments", tmp_path / "out")
     assert result["images"] == 12 and 0 < result["new_images"] < 12
     assert codebook_of(tmp_path / "out").to_bytes() == codebook.to_bytes()
@@ -226,33 +237,25 @@ def test_new_images_are_labelled_by_the_classes_that_are_there(
     assert same_maps(tmp_path / "out", tmp_path / "again")
 
 
-def test_images_that_segment_has_mended_are_labelled_then(
-    photographs: Path, tmp_path: Path
-) -> None:
-    mine = tmp_path / "photographs"
-    shutil.copytree(photographs, mine)
-    segment(mine, tmp_path / "segments")
+def test_images_that_segment_has_mended_are_labelled_then(changing: Path, tmp_path: Path) -> None:
     label(tmp_path / "segments", tmp_path / "out")
     rows = read(str(tmp_path / "out")).to_pylist()
     assert [row["key"] for row in rows if row["error"]] == [BROKEN]
-    photograph(5).save(mine / BROKEN, "JPEG")
-    segment(mine, tmp_path / "segments", retry=(ErrorCode.NOT_AN_IMAGE,))
+    photograph(5).save(changing / BROKEN, "JPEG")
+    segment(changing, tmp_path / "segments", retry=(ErrorCode.NOT_AN_IMAGE,))
     result = label(tmp_path / "segments", tmp_path / "out")
     assert (result["errors"], result["new_images"]) == (0, 1) or result["errors"] == 0
 
 
 def test_a_photograph_that_is_gone_is_an_error_row_that_retry_does_again(
-    photographs: Path, tmp_path: Path
+    changing: Path, tmp_path: Path
 ) -> None:
-    mine = tmp_path / "photographs"
-    shutil.copytree(photographs, mine)
-    segment(mine, tmp_path / "segments")
-    (mine / "a" / "000.jpg").rename(tmp_path / "kept.jpg")
+    (changing / "a" / "000.jpg").rename(tmp_path / "kept.jpg")
     result = label(tmp_path / "segments", tmp_path / "out", refine="fast")
     assert (result["images"], result["errors"]) == (11, 2)
     errors = {r["key"]: r["error"] for r in read(str(tmp_path / "out")).to_pylist() if r["error"]}
     assert errors["a/000.jpg"]["code"] == "missing" and errors["a/000.jpg"]["stage"] == "label"
-    (tmp_path / "kept.jpg").rename(mine / "a" / "000.jpg")
+    (tmp_path / "kept.jpg").rename(changing / "a" / "000.jpg")
     retry = (ErrorCode.MISSING,)
     result = label(tmp_path / "segments", tmp_path / "out", refine="fast", retry=retry)
     assert (result["new_images"], result["errors"]) == (1, 1)
