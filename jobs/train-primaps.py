@@ -1,4 +1,4 @@
-"""``python jobs/train_primaps.py ...`` is ``specray train-primaps ...``; see ``--help``."""
+"""``python jobs/train-primaps.py ...`` is ``specray train-primaps ...``; see ``--help``."""
 
 import sys
 

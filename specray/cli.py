@@ -32,6 +32,11 @@ JOBS = {
         "TrainPrimapsConfig",
         "run_train_primaps",
     ),
+    "train-segmenter": (
+        "specray.pipelines.segmenter.job",
+        "TrainSegmenterConfig",
+        "run_train_segmenter",
+    ),
     "predict": ("specray.pipelines.predict.job", "PredictConfig", "run_predict"),
     "export": ("specray.pipelines.export", "ExportConfig", "run_export"),
     "edit": ("specray.pipelines.edit", "EditConfig", "run_edit"),

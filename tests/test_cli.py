@@ -35,7 +35,8 @@ NEEDED = {
     "edit": BASE,
     "label": BASE,
     "train-primaps": BASE,
-    "predict": [*BASE, "--prototypes", "fit/prototypes.safetensors"],
+    "train-segmenter": [*BASE, "--weights", "encoder.safetensors"],
+    "predict": [*BASE, "--model", "fit/prototypes.safetensors"],
     "export": [*BASE, "--format", "coco"],
     "report": BASE[2:],
 }
@@ -160,7 +161,9 @@ def test_a_setting_out_of_range_exits_with_2_and_names_the_flag(
 
 def test_an_unknown_job_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segmnet"]) == 2
-    assert "segment, label, train-primaps, predict, export" in capsys.readouterr().err
+    assert (
+        "segment, label, train-primaps, train-segmenter, predict, export" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -57,8 +57,8 @@ class SegmentRun:
         return counts
 
 
-def finished_run(segments: Store) -> SegmentRun:
-    """The finished segment run of a store.
+def finished_run(segments: Store, *jobs: str) -> SegmentRun:
+    """The finished segment run of a store, or that of one of some other jobs.
 
     Raises
     ------
@@ -66,8 +66,10 @@ def finished_run(segments: Store) -> SegmentRun:
         There is none.
     """
     record = read_run(segments)
-    if record is None or record.get("job") != "segment":
-        raise UserError(f"{segments.uri} holds no segment run; run specray segment first")
+    jobs = jobs or ("segment",)
+    if record is None or record.get("job") not in jobs:
+        named = " or ".join(jobs)
+        raise UserError(f"{segments.uri} holds no {named} run; run specray {named} first")
     manifest = finished_manifest(record)
     if manifest is None:
         raise UserError(f"the run at {segments.uri} has not finished; run its command again first")

@@ -43,6 +43,14 @@ class Format:
         data: bytes = save(arrays, {self.entry: json.dumps(header)})
         return data
 
+    def names(self, data: bytes) -> bool:
+        """Whether the header of a file says that it is of this kind; the rest may be damaged."""
+        try:
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            return self.entry in header["__metadata__"]
+        except (ValueError, KeyError, TypeError):
+            return False
+
     def unpack(self, data: bytes) -> tuple[Arrays, dict[str, Any]]:
         """Arrays and document, whole; whether they fit each other is for the caller to say.
 

@@ -31,6 +31,12 @@ COUNT = 64
 """Photographs of the shared input."""
 
 
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+"""As in a terminal: what a shell starts in the background ignores Ctrl-C, with all its children."""
+
+MAIN = "import sys\nfrom specray.cli import main\nsys.exit(main(sys.argv[1:]))"
+
+
 @dataclass
 class Running:
     """A command under way; its standard error goes to a file, which may be read at any time."""
@@ -107,7 +113,7 @@ def command(
     environment: dict[str, str] | None = None,
 ) -> Iterator[Running]:
     """Run a job as a person types it; see `segment`."""
-    code = f"{script or ''}\nimport sys\nfrom specray.cli import main\nsys.exit(main(sys.argv[1:]))"
+    code = f"{INTERRUPTIBLE}{script or ''}\n{MAIN}"
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         with log.open("w") as err, log.with_suffix(".out").open("w") as out:

@@ -45,20 +45,21 @@ class SelectionConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Apply fitted prototypes to every image under --input; write one row per image.
+    """Apply prototypes or a segmenter to every image under --input; write one row per image.
 
     The row of an image has its semantic map, a mask for each of its classes at the original size,
     with the mean confidence of its pixels as score: the softmax of the scores. The same command
     again does only what is missing. specray report shows the classes, specray export writes them in
     other formats.
 
-    Try: specray predict --prototypes fit/prototypes.safetensors --input photos/ --output maps/
+    Try: specray predict --model fit/prototypes.safetensors --input photos/ --output maps/
 
     Parameters
     ----------
-    prototypes
-        What specray train-primaps has fitted, a path or URI. They say which features they take:
-        backbone, block, size of the images.
+    model
+        What specray train-primaps has fitted, prototypes.safetensors, or specray train-segmenter
+        has trained, segmenter.safetensors: a path or URI. It says what it takes: backbone and
+        block, or the network with its weights, and the size of the images.
     input
         Where the images are: a folder, s3://bucket/prefix, or any URI that pyarrow opens.
     output
@@ -67,14 +68,14 @@ class PredictConfig:
         Where the projection of the features is now, if they were projected; it must be the very one
         that the prototypes were fitted with.
     weights
-        Where the weights of the backbone are now; they must be the very ones that the prototypes
-        were fitted with. Absent: the published weights, from the Hugging Face hub.
+        Where the weights of the backbone of prototypes are now; they must be the very ones that
+        these were fitted with. Absent: the published weights, from the Hugging Face hub.
     head
-        `momentum`: the running average of the prototypes, which the paper reports; `running`: as
-        the optimiser left them.
+        Of prototypes. `momentum`: their running average, which the paper reports; `running`: as the
+        optimiser left them.
     mirror
-        Average the features of an image with those of its mirror image: twice the work of the
-        backbone.
+        Average the features of an image, or the scores of a segmenter, with those of its mirror
+        image: twice the work.
     refine
         `crf`: the fully connected CRF with the parameters of PriMaPs, exactly; `fast`: the same at
         half the size, with an exact update along the borders; `none`: the best score of each pixel.
@@ -82,12 +83,13 @@ class PredictConfig:
     confidence
         Store the confidence of every pixel as well: a PNG of 8 bits in each row.
     names
-        Names of the classes: a .json, .yaml or .csv file of `id` and `name`.
+        Names of the classes, before those that a segmenter has: a .json, .yaml or .csv file of `id`
+        and `name`.
     accept_dinov3_licence
         As of `specray segment`.
     """
 
-    prototypes: str
+    model: str
     input: str
     output: str
     projection: str | None = None

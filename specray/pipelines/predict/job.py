@@ -1,31 +1,18 @@
-"""The predict job: fitted prototypes applied to a bucket of images."""
+"""The predict job: fitted prototypes, or a trained segmenter, applied to a bucket of images."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
-from specray import backbones
-from specray.backbones import BackboneConfig
-from specray.errors import UserError
-from specray.masks import PRIMAPS_CRF, RefineConfig
-from specray.pipelines.config import ImageConfig, SegmentConfig
-from specray.pipelines.derived import check_place
 from specray.pipelines.given import read_given
 from specray.pipelines.image_job import run_image_job
 from specray.pipelines.predict.config import PredictConfig
-from specray.pipelines.record import record_of
-from specray.pipelines.weights import Weights, weights_of_run
-from specray.pipelines.work import Work
+from specray.pipelines.predict.of_prototypes import PrototypesJob
+from specray.pipelines.predict.of_segmenter import SegmenterJob
 from specray.semantics import read_names
 from specray.semantics.prototypes.classifier import Classifier
-from specray.sources import Store
-from specray.tables.counts import ShardCounts
-from specray.tables.schema import SCHEMA_VERSION
+from specray.semantics.segmenter.segmenter_file import Segmenter
 
 
 def run_predict(config: PredictConfig) -> dict[str, Any]:
@@ -34,124 +21,14 @@ def run_predict(config: PredictConfig) -> dict[str, Any]:
     Raises
     ------
     UserError
-        As `run_image_job`; the prototypes cannot be read, or are of other weights.
+        As `run_image_job`; the model cannot be read, or is of other weights.
     """
-    prototypes = read_given(config.prototypes, "--prototypes", config.run.endpoint)
+    model = read_given(config.model, "--model", config.run.endpoint)
+    digest = hashlib.sha256(model).hexdigest()
     names = {}
     if config.names is not None:
         names = read_names(read_given(config.names, "--names", config.run.endpoint), config.names)
-    digest = hashlib.sha256(prototypes).hexdigest()
-    return run_image_job(_PredictJob(config, Classifier.from_bytes(prototypes), digest, names))
-
-
-@dataclass(frozen=True)
-class _PredictJob:
-    given: PredictConfig
-    classifier: Classifier
-    digest: str
-    """SHA-256 of its file."""
-    names: dict[int, str]
-
-    name: ClassVar = "predict"
-
-    @cached_property
-    def config(self) -> SegmentConfig:
-        """A pass that keeps the features that the prototypes were fitted to."""
-        made, given = self.classifier.features, self.given
-        features = BackboneConfig(
-            backbone=made["backbone"],
-            weights=given.weights,
-            projection=given.projection,
-            feature=made["feature"],
-            block=made["block"],
-            precision=made["precision"],
-            accept_dinov3_licence=given.accept_dinov3_licence,
-        )
-        selected = dataclasses.asdict(given.images)
-        return SegmentConfig(
-            input=given.input,
-            output=given.output,
-            methods=(),
-            describe="none",
-            keep=("features",),
-            images=ImageConfig(**selected, image_size=made["image_size"]),
-            features=features,
-            refinement=RefineConfig(given.refine, crf=PRIMAPS_CRF),
-            run=given.run,
-        )
-
-    def weights(self) -> Weights:
-        found = weights_of_run(self.config.features, self.given.run.endpoint)
-        projection = self.classifier.features.get("projection")
-        has = None if found.projection is None else found.projection.sha256
-        if has != projection:
-            raise UserError(
-                "the prototypes were fitted to features as the backbone has them; drop --projection"
-                if projection is None
-                else f"the prototypes were fitted with a projection of SHA-256 {projection}, which "
-                f"{self.given.projection or 'none'} is not; name it with --projection"
-            )
-        wanted = self.classifier.features["weights"]
-        if found.sha256 != wanted:
-            raise UserError(
-                f"the prototypes were fitted with weights of SHA-256 {wanted}, {found.source} has "
-                f"{found.sha256}; name those with --weights"
-            )
-        return found
-
-    def patch_size(self, weights: Weights) -> int:
-        import torch  # takes seconds, which --help does without
-
-        features = self.config.features
-        built = backbones.build_backbone(features, weights.data, weights.source, "cpu")
-        if weights.projection is not None:
-            backbones.check_channels(built, weights.projection)
-        built = backbones.projected(built, weights.projection)
-        side, cell = built.patch_size, self.classifier.features["cell"]
-        if cell != side:
-            raise UserError(
-                f"the prototypes were fitted to cells of {cell} pixels, patches have {side}; fit "
-                "them to a segment run without --downsample-factor"
-            )
-        has = built(torch.zeros(1, 3, side, side, dtype=torch.uint8)).shape[-1]
-        if has != self.classifier.momentum.shape[1]:
-            raise UserError(
-                f"the prototypes have {self.classifier.momentum.shape[1]} channels, the features "
-                f"{has}; make them again with specray train-primaps"
-            )
-        return side
-
-    def record(self, source: Store, output: Store, weights: Weights) -> dict[str, Any]:
-        given = self.given
-        check_place(output, self.name, {})
-        decisive = {
-            "input": source.uri,
-            "prototypes": self.digest,
-            **{name: getattr(given, name) for name in ("head", "mirror", "confidence")},
-            "refinement": dataclasses.asdict(self.config.refinement),
-            **{name: getattr(given.images, name) for name in ("max_pixels", "max_patches")},
-            "schema_version": SCHEMA_VERSION,
-        }
-        as_stored = json.loads(json.dumps(decisive))
-        return {
-            **record_of(self.name, given, as_stored, output, overwrite=given.run.overwrite),
-            "weights": {"source": weights.source, "sha256": weights.sha256},
-            "features": dict(self.classifier.features),
-            "classes": [
-                {"id": number, "name": self.names.get(number)}
-                for number in range(self.classifier.classes)
-            ],
-        }
-
-    def work(self, weights: Weights, patch_size: int) -> Work:
-        from specray.pipelines.predict.maps import MakeMap
-        from specray.pipelines.predict.predicting import PredictWork  # Ray
-
-        head = getattr(self.classifier, self.given.head)
-        make = MakeMap(self.config.refinement, patch_size, self.given.confidence)
-        return PredictWork(
-            self.config, weights.sha256, head, self.given.mirror, make, weights.projection
-        )
-
-    def told(self, counts: ShardCounts) -> dict[str, Any]:
-        return {"classes": self.classifier.classes}
+    if Segmenter.is_one(model):
+        segmenter = Segmenter.from_bytes(model)
+        return run_image_job(SegmenterJob(config, segmenter, digest, {**segmenter.names, **names}))
+    return run_image_job(PrototypesJob(config, Classifier.from_bytes(model), digest, names))

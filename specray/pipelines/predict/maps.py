@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,11 +28,14 @@ class MakeMap:
         Of the backbone.
     confidence
         Whether to keep that of every pixel.
+    ids
+        (K,) of the classes; None: their places.
     """
 
     refinement: RefineConfig
     patch_size: int
     confidence: bool
+    ids: tuple[int, ...] | None = None
 
     def __call__(self, image: Prepared, scored: Row) -> Row:
         """The map of an image, or its error.
@@ -59,6 +62,8 @@ class MakeMap:
             refiner = Refiner(image.pixels, self.refinement)
         found = class_map(of_classes, geometry, refiner)
         segments = class_segments(found, len(of_classes), geometry)
+        if self.ids is not None:
+            segments = [replace(each, index=self.ids[each.index]) for each in segments]
         row: Row = {"segments": [segment_row(segment) for segment in segments]}
         if self.confidence:
             row["confidence"] = _png(found.confidence)

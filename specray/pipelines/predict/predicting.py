@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -13,7 +13,7 @@ import ray
 import torch
 from numpy.typing import NDArray
 
-from specray.backbones import Projection, projected
+from specray.backbones import Backbone, Projection, projected
 from specray.pipelines.blocks import SEGMENTED, SPECTRA
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.engine import Engine
@@ -50,6 +50,8 @@ class PredictWork:
         Makes the maps.
     projection
         Of the features; None where they are the backbone's.
+    features
+        Makes what gives features on a device; None: the backbone of `config`.
     """
 
     config: SegmentConfig
@@ -58,6 +60,7 @@ class PredictWork:
     mirror: bool
     make: MakeMap
     projection: Projection | None = None
+    features: Callable[[str], Backbone] | None = None
 
     schema: ClassVar = PREDICTIONS
 
@@ -91,8 +94,11 @@ class ScorerMaker:
 
     def _scorer(self) -> Engine:
         work = self.work
-        backbone, _ = load_backbone(work.config, work.weights_sha256, self.device)
-        features = projected(backbone, work.projection)
+        if work.features is not None:
+            features = work.features(self.device)
+        else:
+            backbone, _ = load_backbone(work.config, work.weights_sha256, self.device)
+            features = projected(backbone, work.projection)
         scores = ClassScores(features, work.head, work.mirror)
         spare = None if self.device == "cpu" else dataclasses.replace(self, device="cpu")._scorer
         return Engine(work.config, scores, self.device, spare, masks=False)

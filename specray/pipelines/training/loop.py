@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray.train
 import ray.train.torch
 import torch
-import torch.distributed
-from ray.train import Checkpoint
 from torch import Tensor
 
 from specray.pipelines.training.alternatives import Alternative
-from specray.pipelines.training.checkpoint import TrainingState
+from specray.pipelines.training.checkpoint import TrainingState, all_reduce
 from specray.pipelines.training.diagnosis import Diagnosis, DiagnosisPlan
 from specray.pipelines.training.index import Group
 from specray.pipelines.training.pairs import PairFactory
@@ -84,7 +80,7 @@ def train(config: dict[str, Any]) -> None:
         plan.alternatives,
         None if plan.diagnosis is None else plan.diagnosis.training,
     )
-    add_up = _all_reduce if workers > 1 else None
+    add_up = all_reduce if workers > 1 else None
     trainer = PrototypeEM(plan.start, plan.em, add_up, device, plan.sets)
     diagnosis = None
     if plan.diagnosis is not None:
@@ -206,27 +202,15 @@ class Worker:
 
     def _report(self, loss: list[float], scores: dict[str, Any]) -> None:
         """Hand a checkpoint to Ray Train, which waits for all workers."""
-        metrics = {"step": self._number, "loss": loss} | scores
-        if self._tally is None:
-            ray.train.report(metrics)
-            return
         objective = None if self._objective is None else self._objective.tolist()
-        with tempfile.TemporaryDirectory(prefix="specray-") as folder:
-            diagnosed = None if self._diagnosis is None else self._diagnosis.state_dict()
-            state = TrainingState(self._number, self._trainer.state_dict(), objective, diagnosed)
-            state.save(Path(folder))
-            ray.train.report(
-                metrics,
-                checkpoint=Checkpoint.from_directory(folder),
-                checkpoint_dir_name=f"step-{self._number:08}",
-            )
+        diagnosed = None if self._diagnosis is None else self._diagnosis.state_dict()
+        state = TrainingState(self._number, self._trainer.state_dict(), objective, diagnosed)
+        state.report({"loss": loss} | scores, write=self._tally is not None)
 
     def _restore(self) -> None:
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
+        state = TrainingState.restored()
+        if state is None:
             return
-        with checkpoint.as_directory() as folder:
-            state = TrainingState.load(Path(folder))
         self._number = state.number
         self._trainer.load_state_dict(state.trainer)
         if self._diagnosis is not None and state.diagnosis is not None:
@@ -239,13 +223,3 @@ class Worker:
 
 def _features(batch: Sequence[Images]) -> list[Tensor]:
     return [images.clean.flatten(0, 1) for images in batch]
-
-
-def _all_reduce(tensor: Tensor) -> Tensor:
-    total = tensor.clone()
-    if torch.distributed.get_backend() == "nccl":
-        on_device = total.cuda()
-        torch.distributed.all_reduce(on_device)
-        return on_device.cpu()
-    torch.distributed.all_reduce(total)
-    return total

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from specray.pipelines.training.running import TENSORBOARD
 from specray.sources import Store
-
-FOLDER = "tensorboard/"
 
 
 class Scalars:
@@ -38,7 +37,7 @@ class Scalars:
         """Make visible what was added."""
         self._writer.flush()
         for file in sorted(Path(self._folder.name).iterdir()):
-            self._store.write(f"{FOLDER}{file.name}", file.read_bytes())
+            self._store.write(f"{TENSORBOARD}{file.name}", file.read_bytes())
 
     def close(self) -> None:
         """Publish the rest."""

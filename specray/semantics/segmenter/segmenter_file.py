@@ -88,6 +88,11 @@ class Segmenter:
         }
         return _FORMAT.pack(self.state, document)
 
+    @staticmethod
+    def is_one(data: bytes) -> bool:
+        """Whether a file says that it is a segmenter."""
+        return _FORMAT.names(data)
+
     @classmethod
     def from_bytes(cls, data: bytes) -> Segmenter:
         """That of a file.

@@ -54,7 +54,7 @@ def configuration(folder: Path, output: Path, **changes: Any) -> PredictConfig:
     run: dict[str, Any] = {"shard_size": 4, "batch_size": 2, "num_workers": 1, "device": "cpu"}
     run |= changes.pop("run", {})
     given: dict[str, Any] = {
-        "prototypes": str(folder / "prototypes.safetensors"),
+        "model": str(folder / "prototypes.safetensors"),
         "input": str(folder / "photographs"),
         "output": str(output),
         "names": str(folder / "names.json"),
@@ -152,7 +152,7 @@ def test_weights_that_are_not_those_of_the_prototypes_are_refused_in_one_line(
     path = write_prototypes(tmp_path / "p", vit(vit_tiny), vit_features(vit_tiny))
     other = tmp_path / "other.safetensors"
     other.write_bytes(vit_tiny.read_bytes() + b" ")
-    config = configuration(folder, tmp_path / "out", prototypes=str(path), weights=str(other))
+    config = configuration(folder, tmp_path / "out", model=str(path), weights=str(other))
     with pytest.raises(UserError, match="were fitted with weights of SHA-256") as caught:
         run_predict(config)
     assert "\n" not in str(caught.value)
@@ -168,7 +168,7 @@ def test_prototypes_of_other_features_are_refused_before_anything_is_written(
     features = descriptor_features() | changed
     path = write_prototypes(tmp_path / "p", DescriptorBackbone(), features)
     with pytest.raises(UserError, match=reason):
-        run_predict(configuration(folder, tmp_path / "out", prototypes=str(path)))
+        run_predict(configuration(folder, tmp_path / "out", model=str(path)))
     assert not (tmp_path / "out").exists()
 
 

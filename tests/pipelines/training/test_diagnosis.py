@@ -29,8 +29,8 @@ from specray.semantics.prototypes.em import PrototypeEM
 from specray.sources import open_store
 from specray.tables import read
 from specray.tables.features import features_of
+from tests.pipelines.conftest import IMAGES
 from tests.pipelines.photographs import HEIGHT, WIDTH
-from tests.pipelines.training.conftest import IMAGES
 from tests.pipelines.training.test_job import prototypes, train
 
 CLASSES = 3

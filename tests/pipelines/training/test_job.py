@@ -15,7 +15,7 @@ from specray.pipelines.training.job import run_train_primaps
 from specray.semantics.prototypes.classifier import Classifier
 from specray.semantics.prototypes.config import EMConfig
 from specray.sources import open_store
-from tests.pipelines.training.conftest import IMAGES
+from tests.pipelines.conftest import IMAGES
 
 
 def train(segments: Path, output: object, **options: Any) -> dict[str, Any]:

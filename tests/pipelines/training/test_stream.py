@@ -20,8 +20,8 @@ from specray.semantics.prototypes.em import Images
 from specray.semantics.prototypes.pixels import NONE
 from specray.sources import open_store
 from specray.tables import read
+from tests.pipelines.conftest import IMAGES
 from tests.pipelines.photographs import HEIGHT, WIDTH
-from tests.pipelines.training.conftest import IMAGES
 
 BATCH = 8
 
