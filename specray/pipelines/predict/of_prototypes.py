@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 from specray import backbones
 from specray.backbones import BackboneConfig
 from specray.errors import UserError
-from specray.masks import PRIMAPS_CRF, RefineConfig
-from specray.pipelines.config import ImageConfig, SegmentConfig
+from specray.pipelines.config import SegmentConfig
+from specray.pipelines.predict.common import prediction_pass, prediction_record
 from specray.pipelines.predict.config import PredictConfig
-from specray.pipelines.predict.recording import prediction_record
 from specray.pipelines.weights import Weights, weights_of_run
 from specray.pipelines.work import Work
 from specray.semantics.prototypes.classifier import Classifier
@@ -46,18 +45,7 @@ class PrototypesJob:
             precision=made["precision"],
             accept_dinov3_licence=given.accept_dinov3_licence,
         )
-        selected = dataclasses.asdict(given.images)
-        return SegmentConfig(
-            input=given.input,
-            output=given.output,
-            methods=(),
-            describe="none",
-            keep=("features",),
-            images=ImageConfig(**selected, image_size=made["image_size"]),
-            features=features,
-            refinement=RefineConfig(given.refine, crf=PRIMAPS_CRF),
-            run=given.run,
-        )
+        return prediction_pass(given, features, made["image_size"])
 
     def weights(self) -> Weights:
         found = weights_of_run(self.config.features, self.given.run.endpoint)

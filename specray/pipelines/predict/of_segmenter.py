@@ -12,11 +12,10 @@ import numpy as np
 
 from specray.backbones import DESCRIPTOR, BackboneConfig
 from specray.errors import UserError
-from specray.masks import PRIMAPS_CRF, RefineConfig
-from specray.pipelines.config import ImageConfig, SegmentConfig
+from specray.pipelines.config import SegmentConfig
 from specray.pipelines.given import read_given
+from specray.pipelines.predict.common import prediction_pass, prediction_record
 from specray.pipelines.predict.config import PredictConfig
-from specray.pipelines.predict.recording import prediction_record
 from specray.pipelines.weights import Weights
 from specray.pipelines.work import Work
 from specray.semantics.segmenter.segmenter_file import Segmenter
@@ -47,21 +46,10 @@ class SegmenterJob:
     @cached_property
     def config(self) -> SegmentConfig:
         """A pass that keeps scores where others keep features."""
-        given = self.given
-        selected = dataclasses.asdict(given.images)
-        selected["max_patches"] *= max(1, _PATCH // self.cell) ** 2
         side: int = self.segmenter.training["short_side"]
-        return SegmentConfig(
-            input=given.input,
-            output=given.output,
-            methods=(),
-            describe="none",
-            keep=("features",),
-            images=ImageConfig(**selected, image_size=side),
-            features=BackboneConfig(DESCRIPTOR),  # it has none
-            refinement=RefineConfig(given.refine, crf=PRIMAPS_CRF),
-            run=given.run,
-        )
+        cells = max(1, _PATCH // self.cell) ** 2
+        # the features of the network are its own affair
+        return prediction_pass(self.given, BackboneConfig(DESCRIPTOR), side, cells)
 
     def weights(self) -> Weights:
         """Those of the network are in its file."""

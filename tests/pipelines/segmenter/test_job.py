@@ -26,7 +26,7 @@ from specray.semantics.segmenter.config import NetworkConfig, SegmenterConfig
 from specray.semantics.segmenter.segmenter_file import Segmenter
 from specray.sources import open_store
 from specray.tables import read
-from tests.pipelines.segmenter.conftest import ENCODER, IMAGES
+from tests.pipelines.segmenter.cases import ENCODER, IMAGES
 
 STEPS, BATCH = 5, 6
 TRAINING = SegmenterConfig(

@@ -18,7 +18,7 @@ from specray.semantics import ClusterConfig
 from specray.sources import open_store
 from specray.tables import read
 from specray.tables.rows import Row
-from tests.pipelines.segmenter.conftest import IMAGES
+from tests.pipelines.segmenter.cases import IMAGES
 
 CLASSES = 5
 
