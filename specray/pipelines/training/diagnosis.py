@@ -25,8 +25,6 @@ from specray.semantics.prototypes.probe import LinearProbe
 from specray.sources import Store
 from specray.tables.groups import ShardGroups
 
-HEADS = ("momentum", "running", "probe")
-
 
 @dataclass(frozen=True)
 class DiagnosisPlan:
