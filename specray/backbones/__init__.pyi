@@ -3,9 +3,10 @@ from .config import DESCRIPTOR, BackboneConfig, Jitter, ViewConfig
 from .descriptor import DescriptorBackbone
 from .licence import check_licence
 from .projection import Projection, check_channels, parse_projection, projected
+from .published import published_weights
 from .views import apply_views, draw_view, mirrored, variants, view_pixels
 from .vit import ClassToken, VitBackbone
-from .weights import parse_weights, published_weights
+from .weights import parse_weights
 
 __all__ = [
     "DESCRIPTOR",
