@@ -1,28 +1,19 @@
-"""The command line: ``specray JOB ...`` and ``python jobs/JOB.py ...`` are the same parser.
-
-A job's flags, its YAML and its help come from one frozen dataclass and its docstring. ``--config
-FILE.yaml`` is read as if its entries stood on the command line before the flags, so flags
-override it.
-"""
+"""The command line: ``specray JOB ...`` and ``python jobs/JOB.py ...`` are the same parser."""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-import inspect
 import json
 import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import tyro
 import yaml
 
 from specray.errors import UserError
+from specray.flags import EPILOGUE, parse, parse_stages, plain
 
 JOBS = {
     "segment": ("specray.pipelines.segment", "SegmentConfig", "run_segment"),
@@ -38,15 +29,15 @@ JOBS = {
         "run_train_segmenter",
     ),
     "predict": ("specray.pipelines.predict.job", "PredictConfig", "run_predict"),
+    "evaluate": ("specray.pipelines.evaluate.job", "EvaluateConfig", "run_evaluate"),
     "export": ("specray.pipelines.export", "ExportConfig", "run_export"),
     "edit": ("specray.pipelines.edit", "EditConfig", "run_edit"),
     "report": ("specray.pipelines.report", "ReportConfig", "run_report"),
+    "run": ("specray.pipelines.road.job", "PipelineConfig", "run_pipeline"),
     "demo": ("specray.pipelines.demo", "DemoConfig", "run_demo"),
     "benchmark": ("specray.pipelines.benchmark", "BenchmarkConfig", "run_benchmark"),
 }
 """Per job: the module, its configuration and the function that runs it."""
-
-_EPILOGUE = "Every job takes --config FILE.yaml and --print-config; flags override the file."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,96 +82,17 @@ def _run(job: str, args: list[str]) -> int:
     config_type = getattr(module, config_name)
     print_config = "--print-config" in args
     args = [arg for arg in args if arg != "--print-config"]
-    config = parse(config_type, f"specray {job}", args)
+    of = parse_stages if hasattr(config_type, "FILLED") else parse
+    config = of(config_type, f"specray {job}", args)
     if print_config:
-        print(yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True), end="")
+        print(yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True), end="")
         return 0
     result = getattr(module, function_name)(config)
     print(json.dumps(result, ensure_ascii=False))
     return 0
 
 
-def parse(config_type: type[Any], prog: str, args: Sequence[str]) -> Any:
-    """A configuration out of flags, with ``--config FILE.yaml`` anywhere among them.
-
-    Raises
-    ------
-    UserError
-        The file cannot be read or names something that does not exist.
-    SystemExit
-        Wrong flags (2), or ``--help`` (0), as argparse does.
-    """
-    files, flags = _split_config(args)
-    given = [flag for file in files for flag in _flags(config_type, _read_yaml(file))]
-    try:
-        return tyro.cli(
-            config_type,
-            prog=prog,
-            args=[*given, *flags],
-            description=f"{_description(config_type)}\n\n{_EPILOGUE}",
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.EnumChoicesFromValues),
-        )
-    except ValueError as error:  # a configuration that refuses its own values
-        raise UserError(str(error)) from None
-
-
-def _description(config_type: type[Any]) -> str:
-    """The docstring of a configuration without the part on its fields."""
-    return (inspect.getdoc(config_type) or "").partition("\n\nParameters\n")[0]
-
-
-def _split_config(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    files: list[str] = []
-    flags: list[str] = []
-    rest = iter(args)
-    for arg in rest:
-        if arg == "--config":
-            files.append(next(rest, ""))
-        elif arg.startswith("--config="):
-            files.append(arg.removeprefix("--config="))
-        else:
-            flags.append(arg)
-    return files, flags
-
-
-def _read_yaml(file: str) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read --config {file!r}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise UserError(f"--config {file} is not YAML{where}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"--config {file} must be a mapping of names to values; see --print-config")
-    return tree
-
-
-def _flags(config_type: Any, tree: dict[str, Any]) -> Iterator[str]:
-    """The entries of a file as flags, section by section."""
-    fields = {field.name: field for field in dataclasses.fields(config_type)}
-    for name, value in tree.items():
-        if name not in fields:
-            raise UserError(f"--config: {name!r} is none of {', '.join(fields)}")
-        section: Any = fields[name].default_factory  # the class of a section makes its default
-        if dataclasses.is_dataclass(section):
-            if not isinstance(value, dict):
-                raise UserError(f"--config: {name!r} must be a mapping")
-            yield from _flags(section, value)
-        elif isinstance(value, bool):
-            yield f"--{'' if value else 'no-'}{name.replace('_', '-')}"
-        else:
-            yield f"--{name.replace('_', '-')}"
-            yield from map(str, value if isinstance(value, list) else [value])
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses and tuples as the mappings and lists that YAML knows."""
-    return json.loads(json.dumps(dataclasses.asdict(value)))
-
-
 def _overview() -> str:
     lines = ["usage: specray JOB [OPTIONS]", "", "jobs:"]
     lines += [f"  {name:<13} specray {name} --help" for name in JOBS]
-    return "\n".join([*lines, "", _EPILOGUE])
+    return "\n".join([*lines, "", EPILOGUE])

@@ -16,8 +16,9 @@ import torch
 import yaml
 
 from specray.backbones import BackboneConfig
-from specray.cli import JOBS, main, parse
+from specray.cli import JOBS, main
 from specray.errors import UserError
+from specray.flags import parse
 from specray.masks import CRFParameters, ObjectConfig, RefineConfig, RegionConfig
 from specray.pipelines.benchmark import BenchmarkConfig
 from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
@@ -39,6 +40,8 @@ NEEDED = {
     "predict": [*BASE, "--model", "fit/prototypes.safetensors"],
     "export": [*BASE, "--format", "coco"],
     "report": BASE[2:],
+    "evaluate": [*BASE, "--truth", "truth", "--truth-classes", "3"],
+    "run": [*BASE, "--label.classes", "3", "--segment.image-size", "320"],
 }
 """What each job cannot do without."""
 

@@ -14,8 +14,10 @@ from specray.sources import Store, open_store
 from specray.tables.report import (
     LabelReportSummary,
     ReportSummary,
+    RoadReportSummary,
     build_label_report,
     build_report,
+    build_road_report,
     read_reported_run,
 )
 from specray.tables.run import read_run
@@ -23,20 +25,21 @@ from specray.tables.run import read_run
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Write report/index.html into the output of a segment, label or predict run.
+    """Write report/index.html into the output of a segment, label, predict or whole run.
 
     A static page without scripts. Of a segment run: key figures, a sample of images with their
     masks, distributions, the most doubtful images, errors, and how the run was made. Of a label
     run: a card for each class with regions of it, how the number of classes was chosen, which are
-    together, how they merge, and label maps; of a predict run what of this there is. One pass over
-    the Parquet; the size of the report does not grow with the number of images.
+    together, how they merge, and label maps; of a predict run what of this there is; of specray run
+    its labels before and after self-training. One pass over the Parquet; the size of the report
+    does not grow with the number of images.
 
     Try: specray report --output out/
 
     Parameters
     ----------
     output
-        Where the segment, label or predict job wrote: a folder or URI.
+        Where the segment, label, predict or run job wrote: a folder or URI.
     edits
         Where an edit job of this segment run wrote: its cut-outs are shown as well.
     input
@@ -111,16 +114,46 @@ def _report_predictions(
     return build_label_report(output, source, samples=config.samples)
 
 
+def _report_road(config: ReportConfig, output: Store, run: dict[str, Any]) -> RoadReportSummary:
+    _refuse_edits(config)
+    if run.get("status") != "finished":
+        raise UserError(f"the run at {output.uri} has not finished; run its command again first")
+    made = run["configuration"]["road"]
+    endpoint = config.endpoint or made["endpoint"]
+    source = open_store(config.input or made["input"], endpoint)
+    result = run["result"]
+    before, after = (open_store(result[name], endpoint) for name in ("first_labels", "labels"))
+    links = [(name, _link(output, place)) for name, place in result["reports"].items()]
+    return build_road_report(
+        output, source, before, after, result["change"], links, samples=config.samples
+    )
+
+
+def _link(output: Store, place: str) -> str:
+    """From the page of an output to that of a place, which may lie within the output."""
+    root = output.uri.rstrip("/")
+    if place.startswith(f"{root}/"):
+        return f"../{place.removeprefix(f'{root}/')}/report/index.html"
+    return f"{place}/report/index.html"
+
+
 def _refuse_edits(config: ReportConfig) -> None:
     if config.edits is not None:
         raise UserError("--edits belongs to a segment run; a run of classes has no cut-outs")
 
 
 _REPORTS: Final[
-    dict[str, Callable[[ReportConfig, Store, dict[str, Any]], ReportSummary | LabelReportSummary]]
+    dict[
+        str,
+        Callable[
+            [ReportConfig, Store, dict[str, Any]],
+            ReportSummary | LabelReportSummary | RoadReportSummary,
+        ],
+    ]
 ] = {
     "segment": _report_segments,
     "label": _report_labels,
     "predict": _report_predictions,
+    "run": _report_road,
 }
 """By the job that wrote the output."""

@@ -91,7 +91,7 @@ sys.meta_path.insert(0, Spoiler)
 
 SESSION = """
 import json, sys
-from specray.cli import parse
+from specray.flags import parse
 from specray.pipelines.cluster import ray_session
 from specray.pipelines.segment import SegmentConfig, run_segment
 

@@ -16,7 +16,7 @@ import boto3
 import psutil
 import pytest
 
-from specray.cli import parse
+from specray.flags import parse
 from specray.pipelines.labels.config import LabelConfig
 from specray.pipelines.labels.job import CODEBOOK, run_label
 from tests.conftest import ROOT

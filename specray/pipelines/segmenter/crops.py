@@ -24,8 +24,8 @@ from specray.errors import ImageError, UserError
 from specray.pipelines.cluster import data_context
 from specray.pipelines.decoding import fetch
 from specray.pipelines.faults import faults_as_user_errors
+from specray.pipelines.labelled import COLUMNS, label_map
 from specray.pipelines.revisiting import FETCH_THREADS
-from specray.pipelines.segmenter.labelled import COLUMNS, label_map
 from specray.pipelines.training.index import Group
 from specray.pipelines.training.order import Epoch, shuffled
 from specray.pipelines.training.stream import Lanes

@@ -10,9 +10,9 @@ from typing import Any
 from specray.backbones import BackboneConfig
 from specray.errors import UserError
 from specray.pipelines.derived import check_place
+from specray.pipelines.labelled import LabelRun, label_run
 from specray.pipelines.record import record_of
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
-from specray.pipelines.segmenter.labelled import LabelRun, label_run
 from specray.pipelines.training.running import begin, run_training
 from specray.pipelines.weights import Weights, load_weights
 from specray.semantics.segmenter.loss import class_weights
@@ -39,7 +39,7 @@ def run_train_segmenter(config: TrainSegmenterConfig) -> dict[str, Any]:
     """
     started = time.monotonic()
     labels = label_run(config.input, config.images, config.endpoint)
-    endpoint = config.endpoint or _endpoint(labels)
+    endpoint = config.endpoint or labels.endpoint
     store = open_store(config.output, endpoint)
     check_place(store, "train-segmenter", {"--input": labels.run.store, "--images": labels.images})
     _check_images(config, labels)
@@ -58,12 +58,6 @@ def run_train_segmenter(config: TrainSegmenterConfig) -> dict[str, Any]:
     }
     write_run(store, record | {"status": "finished", "result": result})
     return result
-
-
-def _endpoint(labels: LabelRun) -> str | None:
-    made = labels.run.configuration
-    found: str | None = made["run"]["endpoint"] if "run" in made else made["endpoint"]
-    return found
 
 
 def _check_images(config: TrainSegmenterConfig, labels: LabelRun) -> None:

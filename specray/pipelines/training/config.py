@@ -7,29 +7,22 @@ from typing import Literal
 
 from specray.checks import at_least
 from specray.pipelines.config import Device
+from specray.pipelines.truth import TruthConfig
 from specray.semantics.prototypes.config import EMConfig
 
 FeatureSource = Literal["auto", "kept", "computed"]
-TruthSpace = Literal["cityscapes", "coco-stuff", "potsdam", "isprs"]
 
 
 @dataclass(frozen=True)
-class TruthConfig:
+class DiagnosisConfig(TruthConfig):
     """Diagnosis by ground truth, which no prototype depends on.
+
+    A linear probe is trained on it beside the prototypes, and both are scored at every checkpoint;
+    the best momentum prototypes are written besides the last, as
+    prototypes-best-by-ground-truth.safetensors.
 
     Parameters
     ----------
-    truth
-        Ground truth: a folder or URI with a PNG of class numbers for every image, named by the
-        image's key with the suffix .png. A linear probe is trained on it beside the prototypes, and
-        both are scored at every checkpoint; the best momentum prototypes are written besides the
-        last, as prototypes-best-by-ground-truth.safetensors.
-    truth_classes
-        Classes are 0 to N - 1 in it; pixels of other numbers do not count.
-    truth_space
-        Instead of --truth-classes: the classes that such methods are scored on, from the numbers in
-        the files of `cityscapes` (labelIds, 27), `coco-stuff` (stuffthingmaps, 27), `potsdam` (3),
-        or `isprs`, Potsdam and Vaihingen in the numbers of mmsegmentation.
     validation
         The segment run, with --keep features, of the images that are scored; absent = those of
         --input.
@@ -37,21 +30,14 @@ class TruthConfig:
         Their ground truth; absent = --truth.
     """
 
-    truth: str | None = None
-    truth_classes: int | None = None
-    truth_space: TruthSpace | None = None
     validation: str | None = None
     validation_truth: str | None = None
 
     def __post_init__(self) -> None:
-        if self.truth is None:
-            for name in ("truth_classes", "truth_space", "validation", "validation_truth"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"--{name.replace('_', '-')} needs --truth")
-        elif (self.truth_classes is None) == (self.truth_space is None):
-            raise ValueError("--truth needs either --truth-classes or --truth-space")
-        if self.truth_classes is not None and not 2 <= self.truth_classes <= 255:
-            raise ValueError(f"--truth-classes must be from 2 to 255, not {self.truth_classes}")
+        super().__post_init__()
+        for name in ("validation", "validation_truth"):
+            if self.truth is None and getattr(self, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} needs --truth")
 
 
 @dataclass(frozen=True)
@@ -126,7 +112,7 @@ class TrainPrimapsConfig:
     endpoint: str | None = None
     overwrite: bool = False
     em: EMConfig = field(default_factory=EMConfig)
-    diagnosis: TruthConfig = field(default_factory=TruthConfig)
+    diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
 
     def __post_init__(self) -> None:
         at_least(1, self, "runs", "checkpoint_every", "num_workers")

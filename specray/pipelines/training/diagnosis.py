@@ -19,7 +19,7 @@ from specray.evaluation import Confusion, Scores, confusion, hungarian_by_pixels
 from specray.evaluation.label_spaces import IGNORED
 from specray.pipelines.training.index import Group
 from specray.pipelines.training.samples import MASK_COLUMNS, KeptFeatures, Sample, samples_of
-from specray.pipelines.training.truth import TruthMaps
+from specray.pipelines.truth import TruthMaps
 from specray.semantics.prototypes.em import Images, PrototypeEM, Sum, heads
 from specray.semantics.prototypes.probe import LinearProbe
 from specray.sources import Store

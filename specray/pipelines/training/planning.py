@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from specray.backbones import BackboneConfig
-from specray.evaluation import LABEL_SPACES, numbered
 from specray.pipelines.cluster import ResourcePlan
 from specray.pipelines.derived import SegmentRun
 from specray.pipelines.training.alternatives import alternative
@@ -16,7 +15,7 @@ from specray.pipelines.training.inputs import Inputs
 from specray.pipelines.training.loop import TrainingPlan
 from specray.pipelines.training.pairs import PairFactory, Recomputed
 from specray.pipelines.training.start import start
-from specray.pipelines.training.truth import TruthMaps
+from specray.pipelines.truth import TruthMaps
 from specray.sources import Store, open_store
 
 
@@ -75,18 +74,15 @@ def _recomputed(config: TrainPrimapsConfig, run: SegmentRun) -> Recomputed:
 
 def _diagnosis(config: TrainPrimapsConfig, run: SegmentRun | None) -> DiagnosisPlan | None:
     truth = config.diagnosis
-    if truth.truth is None or run is None:
+    if run is None:
         return None
-    if truth.truth_space is not None:
-        space = LABEL_SPACES[truth.truth_space]
-    else:
-        assert truth.truth_classes is not None  # `TruthConfig` refuses neither
-        space = numbered(truth.truth_classes)
     endpoint = config.endpoint or run.configuration["run"]["endpoint"]
-    of_training = TruthMaps(open_store(truth.truth, endpoint), space)
+    of_training = truth.maps(endpoint)
+    if of_training is None:
+        return None
     of_validation = of_training
     if truth.validation_truth is not None:
-        of_validation = TruthMaps(open_store(truth.validation_truth, endpoint), space)
+        of_validation = TruthMaps(open_store(truth.validation_truth, endpoint), truth.space)
     return DiagnosisPlan(
         of_training,
         of_validation,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from specray.masks import RLE, seen_masks
 from specray.pipelines.labels.maps import geometry_of
-from specray.pipelines.training.truth import TruthMaps
+from specray.pipelines.truth import TruthMaps
 from specray.seeds import derive_seed
 from specray.semantics.prototypes.em import Images
 from specray.tables.features import COLUMNS, ImageFeatures, features_of, variant

@@ -22,7 +22,7 @@ from specray.pipelines.training.samples import (
     draw,
     samples_of,
 )
-from specray.pipelines.training.truth import TruthMaps
+from specray.pipelines.truth import TruthMaps
 from specray.semantics.prototypes.em import Images
 from specray.sources import Store
 from specray.tables.groups import ShardGroups

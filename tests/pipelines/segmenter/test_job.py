@@ -13,13 +13,13 @@ import torch
 
 from specray.errors import UserError
 from specray.pipelines.config import RunConfig
+from specray.pipelines.labelled import label_run
 from specray.pipelines.predict.config import PredictConfig
 from specray.pipelines.predict.job import run_predict
 from specray.pipelines.report import ReportConfig, run_report
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
 from specray.pipelines.segmenter.crops import CropPlan, crop_batches
 from specray.pipelines.segmenter.job import run_train_segmenter
-from specray.pipelines.segmenter.labelled import label_run
 from specray.pipelines.training.index import index_of
 from specray.pipelines.training.stream import Lanes
 from specray.semantics.segmenter.config import NetworkConfig, SegmenterConfig

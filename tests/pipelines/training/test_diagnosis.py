@@ -18,12 +18,12 @@ from specray.errors import UserError
 from specray.evaluation import numbered
 from specray.masks import ImageGeometry
 from specray.pipelines.derived import SegmentRun, finished_run
-from specray.pipelines.training.config import TrainPrimapsConfig, TruthConfig
+from specray.pipelines.training.config import DiagnosisConfig, TrainPrimapsConfig
 from specray.pipelines.training.diagnosis import Diagnosis, DiagnosisPlan
 from specray.pipelines.training.index import index_of
 from specray.pipelines.training.samples import KeptFeatures, draw
 from specray.pipelines.training.stream import Lanes, TrainingStream
-from specray.pipelines.training.truth import TruthMaps
+from specray.pipelines.truth import TruthMaps
 from specray.semantics.prototypes.config import EMConfig
 from specray.semantics.prototypes.em import PrototypeEM
 from specray.sources import open_store
@@ -135,7 +135,7 @@ def test_nothing_of_the_truth_reaches_the_prototypes_whoever_looks_on(
     proposed: Path, truth: Path, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"checkpoint_every": 5, "em": {"em_steps": 11}}
-    diagnosis = TruthConfig(str(truth), CLASSES)
+    diagnosis = DiagnosisConfig(str(truth), CLASSES)
     plain = train(proposed, tmp_path / "plain", num_workers=1, **options)
     known = train(proposed, tmp_path / "known", num_workers=1, diagnosis=diagnosis, **options)
     shared = train(proposed, tmp_path / "shared", num_workers=2, diagnosis=diagnosis, **options)
@@ -201,4 +201,4 @@ def test_truth_that_is_none_is_refused_in_one_line(
 )
 def test_flags_that_do_not_go_together_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TrainPrimapsConfig("a", "b", diagnosis=TruthConfig(**options))
+        TrainPrimapsConfig("a", "b", diagnosis=DiagnosisConfig(**options))

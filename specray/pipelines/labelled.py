@@ -39,6 +39,13 @@ class LabelRun:
     """Of those that have one."""
 
     @property
+    def endpoint(self) -> str | None:
+        """Of the stores that it was made with."""
+        made = self.run.configuration
+        found: str | None = made["run"]["endpoint"] if "run" in made else made["endpoint"]
+        return found
+
+    @property
     def has_confidence(self) -> bool:
         """Whether it has stored the confidence of every pixel."""
         return bool(self.run.configuration.get("confidence", False))

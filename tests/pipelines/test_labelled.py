@@ -11,9 +11,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from specray.errors import UserError
+from specray.pipelines.labelled import UNLABELLED, label_map, label_run
 from specray.pipelines.labels.config import LabelConfig
 from specray.pipelines.labels.job import run_label
-from specray.pipelines.segmenter.labelled import UNLABELLED, label_map, label_run
 from specray.semantics import ClusterConfig
 from specray.sources import open_store
 from specray.tables import read

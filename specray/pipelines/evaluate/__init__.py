@@ -1,0 +1,1 @@
+"""Label maps compared with ground truth, or with those of another run."""

@@ -1,0 +1,187 @@
+"""The run job: every stage of the road, one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from specray.pipelines.derived import check_place
+from specray.pipelines.evaluate.job import run_evaluate
+from specray.pipelines.given import read_given
+from specray.pipelines.labels.job import run_label
+from specray.pipelines.predict.config import PredictConfig
+from specray.pipelines.predict.job import run_predict
+from specray.pipelines.report import ReportConfig, run_report
+from specray.pipelines.road.config import PipelineConfig
+from specray.pipelines.road.keeping import Training, kept, of_another_model, overwriting
+from specray.pipelines.road.rounds import RoundAgreement, round_agreement, taken
+from specray.pipelines.road.stages import Stages
+from specray.pipelines.segment import run_segment
+from specray.pipelines.segmenter.config import TrainSegmenterConfig
+from specray.pipelines.segmenter.job import run_train_segmenter
+from specray.pipelines.training.job import run_train_primaps
+from specray.semantics.segmenter.agreement import is_stable
+from specray.sources import open_store
+from specray.tables.run import package_versions, read_run, write_run
+
+
+def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
+    """Go the whole road; see `RoadConfig`.
+
+    Returns
+    -------
+    dict
+        What came out, seconds and the location of the output: the job's last line.
+
+    Raises
+    ------
+    UserError
+        Stages do not fit together, or that of a stage: what is there stays, the same command
+        continues.
+    """
+    started = time.monotonic()
+    stages = Stages(config)
+    stages.check()
+    road = config.road
+    if config.segment.run.dry_run:
+        return run_segment(stages.segment())
+    store = open_store(road.output, road.endpoint)
+    check_place(store, "run", {"--input": open_store(road.input, road.endpoint)})
+    record = {
+        "job": "run",
+        "configuration": dataclasses.asdict(config),
+        "versions": package_versions(),
+    }
+    settled = (read_run(store) or {}).get("status") == "finished"
+    write_run(store, record | {"status": "running"})
+    with ExitStack() as stack:
+        if not settled:  # else it is likely that there is nothing to do
+            from specray.pipelines.cluster import ray_session
+
+            stack.enter_context(ray_session())
+        found = _Road(stages).go()
+    result = {
+        "job": "run",
+        **found,
+        "seconds": round(time.monotonic() - started, 3),
+        "output": road.output,
+    }
+    write_run(store, record | {"status": "finished", "result": result})
+    page = run_report(ReportConfig(road.output, endpoint=road.endpoint))
+    return {**result, "report": page["location"]}
+
+
+class _Road:
+    """The stages in their order."""
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+        self._road = stages.config.road
+        self._agreements: list[RoundAgreement] = []
+
+    def go(self) -> dict[str, Any]:
+        """Every stage; what the result says of them."""
+        stages = self._stages
+        if self._road.segments is None:
+            _begin("segment")
+            run_segment(stages.segment())
+        labelled = self._label()
+        while self._goes_on():
+            self._round(len(self._agreements) + 1)
+        numbers = range(len(self._agreements) + 1)
+        scores = [self._scored(number) for number in numbers]
+        chosen = taken([each.same for each in self._agreements])
+        _begin("report")
+        reports = {"Segments": stages.segments, "First labels": stages.labels(0)}
+        if chosen:
+            reports[f"Labels of round {chosen}"] = stages.labels(chosen)
+        for place in reports.values():
+            run_report(stages.report(place))
+        return {
+            "images": labelled["images"],
+            "errors": labelled["errors"],
+            "classes": labelled["classes"],
+            "rounds": len(self._agreements),
+            "agreement": [round(each.same, 6) for each in self._agreements],
+            "taken": chosen,
+            "first_labels": self._uri(stages.labels(0)),
+            "labels": self._uri(stages.labels(chosen)),
+            "change": self._change(chosen),
+            "reports": {name: self._uri(place) for name, place in reports.items()},
+            **({"by_ground_truth": scores} if any(scores) else {}),
+        }
+
+    def _goes_on(self) -> bool:
+        same = [each.same for each in self._agreements]
+        return len(same) < self._road.rounds and not is_stable(same, self._road.settled)
+
+    def _label(self) -> dict[str, Any]:
+        stages = self._stages
+        if self._road.labels == "label":
+            _begin("label")
+            return run_label(stages.label())
+        _begin("train-primaps")
+        self._trained(stages.train_primaps())
+        _begin("predict")
+        return _predicted(stages.predict_prototypes())
+
+    def _round(self, number: int) -> None:
+        stages = self._stages
+        _begin(f"round {number}: train-segmenter")
+        self._trained(stages.train_segmenter(number))
+        _begin(f"round {number}: predict")
+        _predicted(stages.predict(number))
+        _begin(f"round {number}: agreement with the labels before")
+        found = self._compared(number, number - 1, f"/round-{number}")
+        self._agreements.append(found)
+        lost = f", {found.lost} classes are gone" if found.lost else ""
+        print(f"{100 * found.same:.1f} % of the pixels keep their class{lost}", file=sys.stderr)
+
+    def _trained(self, training: Training) -> None:
+        result, overwrite = kept(training, retrain=self._road.retrain)
+        if result is not None:
+            return
+        if isinstance(training, TrainSegmenterConfig):
+            run_train_segmenter(dataclasses.replace(training, overwrite=overwrite))
+        else:
+            run_train_primaps(dataclasses.replace(training, overwrite=overwrite))
+
+    def _uri(self, place: str) -> str:
+        return open_store(place, self._road.endpoint).uri.rstrip("/")
+
+    def _change(self, chosen: int) -> dict[str, Any] | None:
+        """How the labels that are taken differ from the first ones."""
+        if chosen == 0:
+            return None
+        found = self._agreements[0] if chosen == 1 else self._compared(chosen, 0)
+        return dataclasses.asdict(found)
+
+    def _compared(self, new: int, old: int, folder: str = "") -> RoundAgreement:
+        """The labels of two rounds; what is found is kept in a folder of the output."""
+        labels, endpoint = self._stages.labels, self._road.endpoint
+        kept_in = open_store(f"{self._road.output.rstrip('/')}{folder}", endpoint)
+        return round_agreement(kept_in, labels(new), labels(old), endpoint)
+
+    def _scored(self, number: int) -> dict[str, Any] | None:
+        config = self._stages.evaluate(number)
+        if config.truth.truth is None:
+            return None
+        _begin(f"evaluate: {'round ' + str(number) if number else 'the first labels'}")
+        found = run_evaluate(config)
+        return {name: round(found[name], 6) for name in ("miou", "accuracy")} | {"round": number}
+
+
+def _predicted(predict: PredictConfig) -> dict[str, Any]:
+    """Maps by the model that is there now: those of one that was replaced go."""
+    model = read_given(predict.model, "--model", predict.run.endpoint)
+    if of_another_model(predict, hashlib.sha256(model).hexdigest()):
+        predict = overwriting(predict)
+    return run_predict(predict)
+
+
+def _begin(stage: str) -> None:
+    print(f"── {stage}", file=sys.stderr, flush=True)

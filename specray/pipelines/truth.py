@@ -1,0 +1,148 @@
+"""Ground truth of images, for scores and diagnosis alone: nothing is learnt from it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from specray.errors import ImageError, UserError
+from specray.evaluation import LABEL_SPACES, LabelSpace, numbered
+from specray.masks import ImageGeometry, seen_labels
+from specray.sources import Store, open_store
+
+TruthSpace = Literal["cityscapes", "coco-stuff", "potsdam", "isprs"]
+
+
+@dataclass(frozen=True)
+class TruthConfig:
+    """Where the ground truth is, and what its numbers mean.
+
+    Parameters
+    ----------
+    truth
+        Ground truth: a folder or URI with a PNG of class numbers for every image, named by the
+        image's key with the suffix .png.
+    truth_classes
+        Classes are 0 to N - 1 in it; pixels of other numbers do not count.
+    truth_space
+        Instead of --truth-classes: the classes that such methods are scored on, from the numbers in
+        the files of `cityscapes` (labelIds, 27), `coco-stuff` (stuffthingmaps, 27), `potsdam` (3),
+        or `isprs`, Potsdam and Vaihingen in the numbers of mmsegmentation.
+    """
+
+    truth: str | None = None
+    truth_classes: int | None = None
+    truth_space: TruthSpace | None = None
+
+    def __post_init__(self) -> None:
+        if self.truth is None:
+            for name in ("truth_classes", "truth_space"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"--{name.replace('_', '-')} needs --truth")
+        elif (self.truth_classes is None) == (self.truth_space is None):
+            raise ValueError("--truth needs either --truth-classes or --truth-space")
+        if self.truth_classes is not None and not 2 <= self.truth_classes <= 255:
+            raise ValueError(f"--truth-classes must be from 2 to 255, not {self.truth_classes}")
+
+    @property
+    def space(self) -> LabelSpace:
+        """The classes."""
+        if self.truth_space is not None:
+            return LABEL_SPACES[self.truth_space]
+        assert self.truth_classes is not None  # or there is no truth
+        return numbered(self.truth_classes)
+
+    def maps(self, endpoint: str | None) -> TruthMaps | None:
+        """The label maps; None without ground truth."""
+        if self.truth is None:
+            return None
+        return TruthMaps(open_store(self.truth, endpoint), self.space)
+
+
+@dataclass(frozen=True)
+class TruthMaps:
+    """Label maps of images, each a PNG whose name is the key of its image but for the suffix.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    space
+        Classes of their numbers.
+    """
+
+    store: Store
+    space: LabelSpace
+
+    def of(self, key: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """The true class of every pixel of an image.
+
+        Parameters
+        ----------
+        key
+            Of the image.
+        size
+            Its height and width; None: whatever the ground truth has.
+
+        Returns
+        -------
+        (H, W) uint8; 255 where it does not count.
+
+        Raises
+        ------
+        UserError
+            There is no such file, it is no map of single numbers, or of another size.
+        """
+        return self.space(self._of_size(key, size))
+
+    def __call__(self, key: str, geometry: ImageGeometry) -> NDArray[np.uint8]:
+        """The true class of every pixel that the backbone sees.
+
+        Parameters
+        ----------
+        key, geometry
+            Of the image.
+
+        Returns
+        -------
+        (grid_h * patch, grid_w * patch) uint8; 255 where it does not count.
+
+        Raises
+        ------
+        UserError
+            As `of`.
+        """
+        size = (geometry.height, geometry.width)
+        return self.space(seen_labels(self._of_size(key, size), geometry))
+
+    def _of_size(self, key: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+        name = str(PurePosixPath(key).with_suffix(".png"))
+        labels = self._read(name)
+        if size is not None and labels.shape != size:
+            raise UserError(
+                f"--truth: {name} has {labels.shape[1]} x {labels.shape[0]} pixels, its image "
+                f"{size[1]} x {size[0]}"
+            )
+        return labels
+
+    def _read(self, name: str) -> NDArray[np.uint8]:
+        try:
+            data = self.store.read(name).data
+        except ImageError as error:
+            raise UserError(
+                f"--truth: cannot read {name} in {self.store.uri}: {error.message}"
+            ) from None
+        try:
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                numbers: NDArray[Any] = np.array(image)
+        except (OSError, ValueError, Image.DecompressionBombError):
+            raise UserError(f"--truth: {name} in {self.store.uri} is no PNG, or damaged") from None
+        if numbers.ndim != 2 or numbers.dtype != np.uint8:
+            raise UserError(f"--truth: {name} is no map of 8-bit numbers, such as a palette PNG")
+        return numbers
