@@ -1,4 +1,4 @@
-"""A segment run with proposals and kept views, on the descriptor: no weights needed."""
+"""Runs that the tests of others begin with, on the descriptor: no weights needed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from specray.backbones import BackboneConfig
 from specray.pipelines.config import RunConfig, SegmentConfig
 from specray.pipelines.segment import run_segment
 from tests.pipelines.photographs import write_photographs
+from tests.pipelines.segmenter.cases import write_encoder, write_labels
 
 IMAGES = 27
 
@@ -32,3 +33,15 @@ def proposed(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Pat
     )
     assert (result["images"], result["errors"]) == (IMAGES + 1, 1)
     return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def labelled(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a predict run, see `write_labels`."""
+    return write_labels(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of the encoder."""
+    return write_encoder(tmp_path_factory.mktemp("encoder") / "encoder.safetensors")

@@ -59,7 +59,7 @@ def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
     check_place(store, "evaluate", {"--input": labels.run.store, "--truth": truth.store})
     record = _record(config, labels, truth, store)
     earlier = None if config.overwrite else read_run(store)
-    if earlier is not None and earlier.get("status") == "finished":
+    if earlier is not None and _is_of(earlier, record["decisive"]):
         print(f"{store.uri} is finished; --overwrite scores anew", file=sys.stderr)
         done: dict[str, Any] = earlier["result"]
         return done
@@ -77,6 +77,11 @@ def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
     return result
 
 
+def _is_of(earlier: dict[str, Any], decisive: dict[str, Any]) -> bool:
+    """Whether a run has scored the same labels by the same ground truth."""
+    return earlier.get("status") == "finished" and earlier.get("decisive") == decisive
+
+
 def _record(
     config: EvaluateConfig, labels: LabelRun, truth: TruthMaps, store: Store
 ) -> dict[str, Any]:
@@ -86,11 +91,9 @@ def _record(
         "truth": dataclasses.asdict(config.truth) | {"truth": truth.store.uri},
         "matching": config.matching,
     }
-    # scores of an earlier state of the labels are superseded, not continued
-    old = read_run(store)
-    moved = old is not None and old.get("decisive") != decisive
     as_stored = json.loads(json.dumps(decisive))
-    return record_of("evaluate", config, as_stored, store, overwrite=config.overwrite or moved)
+    # scores of an earlier state of the labels are superseded, never continued
+    return record_of("evaluate", config, as_stored, store, overwrite=True)
 
 
 def _scored(config: EvaluateConfig, labels: LabelRun, truth: TruthMaps) -> dict[str, Any]:

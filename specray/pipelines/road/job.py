@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import sys
 import time
 from contextlib import ExitStack
@@ -18,13 +19,13 @@ from specray.pipelines.predict.job import run_predict
 from specray.pipelines.report import ReportConfig, run_report
 from specray.pipelines.road.config import PipelineConfig
 from specray.pipelines.road.keeping import Training, kept, of_another_model, overwriting
-from specray.pipelines.road.rounds import RoundAgreement, round_agreement, taken
+from specray.pipelines.road.rounds import ended, round_agreement, taken
 from specray.pipelines.road.stages import Stages
 from specray.pipelines.segment import run_segment
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
 from specray.pipelines.segmenter.job import run_train_segmenter
 from specray.pipelines.training.job import run_train_primaps
-from specray.semantics.segmenter.agreement import is_stable
+from specray.semantics.segmenter.agreement import Agreement
 from specray.sources import open_store
 from specray.tables.run import package_versions, read_run, write_run
 
@@ -81,7 +82,7 @@ class _Road:
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
         self._road = stages.config.road
-        self._agreements: list[RoundAgreement] = []
+        self._agreements: list[Agreement] = []
 
     def go(self) -> dict[str, Any]:
         """Every stage; what the result says of them."""
@@ -94,7 +95,7 @@ class _Road:
             self._round(len(self._agreements) + 1)
         numbers = range(len(self._agreements) + 1)
         scores = [self._scored(number) for number in numbers]
-        chosen = taken([each.same for each in self._agreements])
+        chosen = taken(self._agreements)
         _begin("report")
         reports = {"Segments": stages.segments, "First labels": stages.labels(0)}
         if chosen:
@@ -107,6 +108,7 @@ class _Road:
             "classes": labelled["classes"],
             "rounds": len(self._agreements),
             "agreement": [round(each.same, 6) for each in self._agreements],
+            "classes_lost": [len(each.lost()) for each in self._agreements],
             "taken": chosen,
             "first_labels": self._uri(stages.labels(0)),
             "labels": self._uri(stages.labels(chosen)),
@@ -116,8 +118,9 @@ class _Road:
         }
 
     def _goes_on(self) -> bool:
-        same = [each.same for each in self._agreements]
-        return len(same) < self._road.rounds and not is_stable(same, self._road.settled)
+        if len(self._agreements) >= self._road.rounds:
+            return False
+        return not ended(self._agreements, self._road.settled)
 
     def _label(self) -> dict[str, Any]:
         stages = self._stages
@@ -138,8 +141,13 @@ class _Road:
         _begin(f"round {number}: agreement with the labels before")
         found = self._compared(number, number - 1, f"/round-{number}")
         self._agreements.append(found)
-        lost = f", {found.lost} classes are gone" if found.lost else ""
-        print(f"{100 * found.same:.1f} % of the pixels keep their class{lost}", file=sys.stderr)
+        print(f"{100 * found.same:.1f} % of the pixels keep their class", file=sys.stderr)
+        if found.lost():
+            print(
+                f"the network has all but lost {len(found.lost())} classes: this round is not "
+                "taken; more --train-segmenter.steps or --train-segmenter.class-balance may help",
+                file=sys.stderr,
+            )
 
     def _trained(self, training: Training) -> None:
         result, overwrite = kept(training, retrain=self._road.retrain)
@@ -158,9 +166,10 @@ class _Road:
         if chosen == 0:
             return None
         found = self._agreements[0] if chosen == 1 else self._compared(chosen, 0)
-        return dataclasses.asdict(found)
+        iou = [None if math.isnan(value) else value for value in found.iou.tolist()]
+        return {"same": found.same, "iou": iou}
 
-    def _compared(self, new: int, old: int, folder: str = "") -> RoundAgreement:
+    def _compared(self, new: int, old: int, folder: str = "") -> Agreement:
         """The labels of two rounds; what is found is kept in a folder of the output."""
         labels, endpoint = self._stages.labels, self._road.endpoint
         kept_in = open_store(f"{self._road.output.rstrip('/')}{folder}", endpoint)

@@ -4,62 +4,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from specray.pipelines.labelled import LabelRun, label_run
+from specray.semantics.segmenter.agreement import Agreement, is_stable
 from specray.sources import Store
 from specray.tables.objects import if_there
 
 AGREEMENT: Final = "agreement.json"
 
 
-@dataclass(frozen=True)
-class RoundAgreement:
-    """How alike the label maps of a round and of the one before it are."""
-
-    same: float
-    """Share of the pixels that keep their class."""
-    miou: float
-    iou: tuple[float | None, ...]
-    """Of each class, by rising id; None where neither has it."""
-    images: int
-
-    @property
-    def lost(self) -> int:
-        """Classes of the maps before that no pixel has any more."""
-        return sum(value == 0 for value in self.iou)
-
-
-def taken(same: Sequence[float]) -> int:
-    """The round whose maps agree the most with those before it; the later one of equals.
+def ended(agreements: Sequence[Agreement], settled: float) -> bool:
+    """Whether further rounds are in vain: labels have settled, or wander, or lose classes.
 
     Parameters
     ----------
-    same
-        Of every round, from the first on.
+    agreements
+        Of each round's maps with those before it, from the first round on.
+    settled
+        As of `is_stable`, of the pixels that keep their class.
+    """
+    if any(agreement.lost() for agreement in agreements):
+        return True
+    return is_stable([agreement.same for agreement in agreements], settled)
+
+
+def taken(agreements: Sequence[Agreement]) -> int:
+    """The round whose maps agree the most with those before it; the later one of equals.
+
+    A network that has learnt too little agrees with itself ever more, on fewer and fewer classes:
+    no round is taken from the first one on that has lost a class.
 
     Returns
     -------
-    Its number, from 1; 0, the first labels, where there was no round.
-
-    Examples
-    --------
-    >>> taken([]), taken([0.8]), taken([0.8, 0.9, 0.85])
-    (0, 1, 2)
+    Its number, from 1; 0, the first labels, where there is none.
     """
-    return max(range(len(same)), key=lambda number: (same[number], number), default=-1) + 1
+    lasting = next((n for n, each in enumerate(agreements) if each.lost()), len(agreements))
+    same = [agreement.same for agreement in agreements[:lasting]]
+    return max(range(lasting), key=lambda number: (same[number], number), default=-1) + 1
 
 
-def round_agreement(folder: Store, new: str, old: str, endpoint: str | None) -> RoundAgreement:
-    """Compare the maps of a round with those before it, or read what was found before.
+def round_agreement(folder: Store, new: str, old: str, endpoint: str | None) -> Agreement:
+    """Compare the maps of a round with earlier ones, or read what was found before.
 
     Parameters
     ----------
     folder
-        Of the round.
+        Where what is found is kept.
     new, old
         The label runs.
     endpoint
@@ -68,23 +61,21 @@ def round_agreement(folder: Store, new: str, old: str, endpoint: str | None) -> 
     runs = label_run(new, None, endpoint), label_run(old, None, endpoint)
     of = [_state(run) for run in runs]
     blob = if_there(folder, AGREEMENT, lambda: folder.read(AGREEMENT))
-    known = {} if blob is None else json.loads(blob.data)
+    known: dict[str, Any] = {} if blob is None else json.loads(blob.data)
     if known.get("of") != of:
-        known = {"of": of, **_compared(*runs)}
-        folder.write(AGREEMENT, json.dumps(known, indent=2).encode())
-    return RoundAgreement(known["same"], known["miou"], tuple(known["iou"]), known["images"])
+        found = _compared(*runs)
+        known = {"of": of, "same": found.same, "miou": found.miou, "matrix": found.matrix.tolist()}
+        folder.write(AGREEMENT, json.dumps(known).encode())
+    return Agreement(np.asarray(known["matrix"], np.int64))
 
 
 def _state(run: LabelRun) -> list[Any]:
     return [run.run.record["fingerprint"], run.run.manifest]
 
 
-def _compared(new: LabelRun, old: LabelRun) -> dict[str, Any]:
+def _compared(new: LabelRun, old: LabelRun) -> Agreement:
     from specray.pipelines.cluster import ray_session
     from specray.pipelines.evaluate.agreeing import agreement_of
 
     with ray_session():
-        found = agreement_of(new, old)
-    iou = [None if np.isnan(value) else float(value) for value in found.iou]
-    images = sum(counts.images - counts.errors for counts in new.run.counts.values())
-    return {"same": found.same, "miou": found.miou, "iou": iou, "images": images}
+        return agreement_of(new, old)

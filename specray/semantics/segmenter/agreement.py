@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specray.evaluation import Confusion, confusion, hungarian_by_pixels
 from specray.semantics.segmenter.loss import IGNORED
+
+NOTABLE: Final = 0.01
+"""Share of the pixels that a class must have had for its loss to count: what is smaller may well
+have been noise."""
+LEFT: Final = 0.1
+"""Share of the pixels of a class that must have kept it, or it is lost."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,22 @@ class Agreement:
         """Mean of `iou` over the classes that either labelling has."""
         iou = self.iou
         return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+
+    def lost(self) -> tuple[int, ...]:
+        """Classes of the old labelling that the new one has all but given up.
+
+        They had `NOTABLE` of the pixels at least, of which less than `LEFT` have the class still.
+
+        Examples
+        --------
+        >>> one, other = np.array([[0, 0, 0, 1]]), np.array([[0, 0, 1, 2]])
+        >>> Agreement.of(one, other, classes=3).lost()
+        (1, 2)
+        """
+        before = self.matrix.sum(axis=0)
+        few = np.diagonal(self.matrix) < LEFT * before
+        notable = before >= max(NOTABLE * self.pixels, 1)
+        return tuple(np.flatnonzero(few & notable).tolist())
 
     def renumbered(self) -> Agreement:
         """With the new classes numbered as the old ones that they share most pixels with.

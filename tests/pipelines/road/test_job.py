@@ -1,0 +1,120 @@
+"""The whole road as one job: what it ends with, and what it does when it is begun again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from specray.backbones import BackboneConfig
+from specray.masks import RefineConfig, SuperpixelConfig
+from specray.pipelines.config import RunConfig, SegmentConfig
+from specray.pipelines.evaluate.config import EvaluateConfig
+from specray.pipelines.labels.config import LabelConfig
+from specray.pipelines.predict.config import PredictConfig
+from specray.pipelines.road.config import PipelineConfig, RoadConfig
+from specray.pipelines.road.job import run_pipeline
+from specray.pipelines.segmenter.config import TrainSegmenterConfig
+from specray.pipelines.truth import TruthConfig
+from specray.semantics import ClusterConfig
+from specray.semantics.segmenter.config import NetworkConfig, SegmenterConfig
+from specray.sources import open_store
+from specray.tables import read
+from specray.tables.run import read_run
+from tests.pipelines.photographs import encode, photograph, write_photographs
+from tests.pipelines.segmenter.cases import ENCODER, write_encoder
+
+IMAGES, CLASSES = 12, 3
+
+
+def write_truth(photographs: Path, folder: Path) -> None:
+    """Bright and dark pixels."""
+    for path in photographs.rglob("*.jpg"):
+        with Image.open(path) as image:
+            bright = (np.asarray(image.convert("L")) > 127).astype(np.uint8)
+        target = (folder / path.relative_to(photographs)).with_suffix(".png")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(bright).save(target)
+
+
+def config(folder: Path, **road: Any) -> PipelineConfig:
+    run = RunConfig(shard_size=8, batch_size=4, num_workers=1)
+    coarse = RefineConfig("none")
+    return PipelineConfig(
+        RoadConfig(str(folder / "in"), str(folder / "out"), rounds=2, seed=1, **road),
+        segment=SegmentConfig(
+            "",
+            "",
+            methods=("superpixels",),
+            features=BackboneConfig(backbone="descriptor"),
+            superpixels=SuperpixelConfig(12),
+            refinement=coarse,
+            run=run,
+        ),
+        label=LabelConfig("", "", clusters=ClusterConfig(classes=CLASSES), refinement=coarse),
+        train_segmenter=TrainSegmenterConfig(
+            "",
+            "",
+            weights=str(folder / "encoder.safetensors"),
+            num_workers=1,
+            network=NetworkConfig("vit-linear", ENCODER),
+            training=SegmenterConfig(steps=3, batch=4, short_side=64, crop=48),
+        ),
+        predict=PredictConfig("", "", "", refine="none", mirror=False, run=run),
+        evaluate=EvaluateConfig("", "", truth=TruthConfig(str(folder / "truth"), 2)),
+    )
+
+
+@pytest.mark.slow
+def test_the_whole_road_is_one_job_that_goes_on_where_it_was(
+    ray_cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photographs(tmp_path / "in", IMAGES)
+    write_truth(tmp_path / "in", tmp_path / "truth")
+    write_encoder(tmp_path / "encoder.safetensors")
+    first = run_pipeline(config(tmp_path, settled=1.0))
+    assert (first["images"], first["errors"], first["classes"]) == (IMAGES, 0, CLASSES)
+    # the first round cannot be the last: nothing has been seen of how the agreement moves
+    assert first["rounds"] == len(first["agreement"]) == 2
+    assert first["classes_lost"] == [0, 0]
+    agreement = first["agreement"]
+    assert first["taken"] == (2 if agreement[1] >= agreement[0] else 1)
+    assert first["labels"] == str(tmp_path / f"out/round-{first['taken']}/labels")
+    assert [each["round"] for each in first["by_ground_truth"]] == [0, 1, 2]
+
+    page = (tmp_path / "out/report/index.html").read_text()
+    shown = (tmp_path / "out/report/pictures").iterdir()
+    pictures = {path.name.rpartition("-")[2] for path in shown}
+    assert pictures == {"photograph.webp", "before.webp", "after.webp"}
+    for address in ("../segments", "../labels", f"../round-{first['taken']}/labels"):
+        assert f'href="{address}/report/index.html"' in page
+        assert (tmp_path / "out/report" / address / "report/index.html").exists()
+
+    # again: nothing is done
+    capsys.readouterr()
+    networks = [tmp_path / f"out/round-{r}/segmenter/segmenter.safetensors" for r in (1, 2)]
+    before = [path.read_bytes() for path in networks]
+    again = run_pipeline(config(tmp_path, settled=1.0))
+    assert {**again, "seconds": 0} == {**first, "seconds": 0}
+    assert capsys.readouterr().err.count(" 0 shards with 0 images to do") == 4
+
+    # an image more: it is segmented, labelled and predicted; the networks stay
+    (tmp_path / "in/c.png").write_bytes(encode(photograph(99), "PNG"))
+    more = run_pipeline(config(tmp_path, settled=1.0))
+    assert more["images"] == IMAGES + 1
+    assert [path.read_bytes() for path in networks] == before
+    assert "--retrain trains anew" in capsys.readouterr().err
+    assert "c.png" in read(more["labels"], columns=["key"])["key"].to_pylist()
+    scores = json.loads((tmp_path / "out/scores/scores.json").read_text())
+    assert (scores["images"], scores["without_truth"]) == (IMAGES, 1)
+
+    # unless they are to be trained anew, and then what they predict is, too
+    anew = run_pipeline(config(tmp_path, settled=1.0, retrain=True))
+    assert [path.read_bytes() for path in networks] != before
+    assert anew["images"] == IMAGES + 1
+    record = read_run(open_store(str(tmp_path / "out/round-1/segmenter")))
+    assert record is not None and record["result"]["images"] == IMAGES + 1
