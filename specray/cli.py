@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import yaml
 
@@ -54,24 +55,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     if job not in JOBS:
         print(f"specray: no job named {job!r}; there are {', '.join(JOBS)}", file=sys.stderr)
         return 2
+    terminated = threading.Event()
     try:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _terminate)
+            signal.signal(signal.SIGTERM, partial(_terminate, terminated))
         return _run(job, rest)
     except UserError as error:
         print(f"specray {job}: {error}", file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, _Terminated) as stop:
+    except KeyboardInterrupt:
         print(f"specray {job}: stopped; the same command continues", file=sys.stderr)
-        return 143 if isinstance(stop, _Terminated) else 130
+        return 143 if terminated.is_set() else 130
 
 
-class _Terminated(BaseException):
-    """SIGTERM: whoever runs this wants the machine back, as with spot instances."""
+def _terminate(terminated: threading.Event, signum: int, frame: object) -> None:
+    """SIGTERM: whoever runs this wants the machine back, as with spot instances.
 
-
-def _terminate(signum: int, frame: object) -> None:
-    raise _Terminated
+    A KeyboardInterrupt, for of all that may be raised while it waits for workers, Ray lets only
+    that one through.
+    """
+    terminated.set()
+    raise KeyboardInterrupt
 
 
 def _run(job: str, args: list[str]) -> int:

@@ -16,7 +16,7 @@ from specray.pipelines.given import read_given
 from specray.pipelines.labels.job import run_label
 from specray.pipelines.predict.config import PredictConfig
 from specray.pipelines.predict.job import run_predict
-from specray.pipelines.report import ReportConfig, run_report
+from specray.pipelines.report import run_report
 from specray.pipelines.road.config import PipelineConfig
 from specray.pipelines.road.keeping import Training, kept, of_another_model, overwriting
 from specray.pipelines.road.rounds import ended, round_agreement, taken
@@ -72,7 +72,7 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
         "output": road.output,
     }
     write_run(store, record | {"status": "finished", "result": result})
-    page = run_report(ReportConfig(road.output, endpoint=road.endpoint))
+    page = run_report(stages.report(road.output))
     return {**result, "report": page["location"]}
 
 

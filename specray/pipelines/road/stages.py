@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from specray.backbones import DESCRIPTOR
+from specray.backbones import DESCRIPTOR, BackboneConfig
 from specray.errors import UserError
 from specray.pipelines.config import SegmentConfig
+from specray.pipelines.derived import finished_run
 from specray.pipelines.evaluate.config import EvaluateConfig
 from specray.pipelines.labels.config import LabelConfig
 from specray.pipelines.predict.config import PredictConfig
@@ -16,6 +18,7 @@ from specray.pipelines.report import ReportConfig
 from specray.pipelines.road.config import PipelineConfig
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
 from specray.pipelines.training.config import TrainPrimapsConfig
+from specray.sources import open_store
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,15 @@ class Stages:
             )
         if road.rounds:
             self.train_segmenter(1)
+
+    @cached_property
+    def features(self) -> BackboneConfig:
+        """Of the segments, whoever made them."""
+        road = self.config.road
+        if road.segments is None:
+            return self.config.segment.features
+        made = finished_run(open_store(road.segments, road.endpoint)).configuration
+        return BackboneConfig(**made["features"])
 
     @property
     def segments(self) -> str:
@@ -96,7 +108,7 @@ class Stages:
         UserError
             That one is no network.
         """
-        given, features = self.config.train_segmenter, self.config.segment.features
+        given, features = self.config.train_segmenter, self.features
         if given.network.encoder is None and given.network.network != "deeplab":
             if features.backbone == DESCRIPTOR:
                 raise UserError(
@@ -113,7 +125,7 @@ class Stages:
 
     def predict_prototypes(self) -> PredictConfig:
         """Of the first labels by prototypes."""
-        given, features = self.config.predict, self.config.segment.features
+        given, features = self.config.predict, self.features
         given = dataclasses.replace(
             given,
             weights=given.weights or features.weights,

@@ -7,11 +7,13 @@ not know before the worker runs.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -36,7 +38,9 @@ from specray.tables.groups import ShardGroups
 from specray.tables.rows import Row
 
 LOAD_CPUS: Final = 0.5
-"""Of a task that makes crops: it waits for the store half of its time."""
+"""Of a process that makes crops: it waits for the store half of its time."""
+_BLOCK: Final = 64
+"""Images that are handed over at a time, if a batch has not more: every block has its price."""
 _GROUPS: Final = 4
 """Groups of rows of labels that a process keeps."""
 
@@ -81,19 +85,25 @@ def crop_batches(plan: CropPlan, lanes: Lanes, begin: int, steps: int) -> Iterat
     UserError
         A photograph cannot be read any more, or is another.
     """
-    share = lanes.batch // lanes.workers
-    batches = steps - begin
-    if batches <= 0:
+    share = len(lanes.places)
+    if begin >= steps:
         return
     context = data_context()
     # the workers have theirs; without this every stream would count on all of the cluster
     context.execution_options.exclude_resources = ExecutionResources(cpu=lanes.workers)
     with DataContext.current(context), faults_as_user_errors():
-        places = ray.data.range(batches * share, override_num_blocks=batches)
-        crops = places.map_batches(
-            MakeCrops(plan, lanes, begin),
-            batch_size=share,
+        # numbers are at hand without any task, which would want a CPU of its own
+        together = max(_BLOCK // share, 1)
+        numbers = ray.data.from_items(
+            list(range(begin, steps)), override_num_blocks=math.ceil((steps - begin) / together)
+        )
+        # an actor, for Ray ends idle processes of tasks, and each would import torch again
+        crops = numbers.map_batches(
+            MakeCrops,
+            fn_constructor_args=(plan, lanes),
+            batch_size=None,
             batch_format="numpy",
+            compute=ray.data.ActorPoolStrategy(size=1),
             num_cpus=LOAD_CPUS,
         )
         yield from crops.iter_batches(batch_size=share, batch_format="numpy", prefetch_batches=2)
@@ -101,17 +111,16 @@ def crop_batches(plan: CropPlan, lanes: Lanes, begin: int, steps: int) -> Iterat
 
 @dataclass(frozen=True)
 class MakeCrops:
-    """A block of places of the stream of a worker to one of crops."""
+    """Numbers of batches to the crops that a worker has of them."""
 
     plan: CropPlan
     lanes: Lanes
-    begin: int
-    """Number of the first batch of the stream."""
 
-    def __call__(self, places: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
-        """Crops of the images at these places."""
+    def __call__(self, numbers: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
+        """The crops of some batches, one batch after the other."""
+        wanted = list(product(numbers["item"].tolist(), self.lanes.places))
         with ThreadPoolExecutor(FETCH_THREADS) as pool:
-            made = list(pool.map(self._crop, places["id"].tolist()))
+            made = list(pool.map(self._crop, *zip(*wanted, strict=True)))
         found = {
             "image": np.stack([crop.image.numpy() for crop, _ in made]),
             "labels": np.stack([crop.labels.numpy() for crop, _ in made]),
@@ -122,13 +131,10 @@ class MakeCrops:
             found["confidence"] = np.stack([each.numpy() for each in confidences])
         return found
 
-    def _crop(self, place: int) -> tuple[Sample, int]:
-        plan, lanes = self.plan, self.lanes
-        share = lanes.batch // lanes.workers
-        number, lane = divmod(place, share)
-        epoch, step = divmod(self.begin + number, plan.per_epoch)
+    def _crop(self, number: int, lane: int) -> tuple[Sample, int]:
+        plan = self.plan
+        epoch, step = divmod(number, plan.per_epoch)
         order = _order(plan, epoch)
-        lane += lanes.own.start
         group = plan.groups[int(order.group[lane, step])]
         row = _row(plan, group, int(order.row[lane, step]))
         pixels = self._pixels(row)

@@ -40,10 +40,15 @@ class Lanes:
     batch: int
 
     @property
+    def places(self) -> range:
+        """In a batch; of several workers in their order."""
+        first, last = (number * self.batch // self.workers for number in (self.rank, self.rank + 1))
+        return range(first, last)
+
+    @property
     def own(self) -> slice:
-        """Places of a batch."""
-        share = self.batch // self.workers
-        return slice(self.rank * share, (self.rank + 1) * share)
+        """The same, to cut with."""
+        return slice(self.places.start, self.places.stop)
 
 
 @dataclass
