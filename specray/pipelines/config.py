@@ -108,6 +108,48 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
+class WorkersConfig:
+    """How a training is spread over workers of Ray Train; the result is the same.
+
+    Parameters
+    ----------
+    num_workers
+        Workers, each with a GPU or a CPU core; a divisor of --batch. Absent = as many as fit.
+    min_workers
+        With fewer than --num-workers, but with as many as this, the training begins, and goes on
+        where a node is lost; it takes in others as they come. Absent = it waits until all are
+        there.
+    checkpoint_every
+        Batches from one checkpoint to the next: as many at most are done again after a death.
+    max_failures
+        How often workers may die before the job gives up. The same command continues even then.
+    device
+        Where the work is done; auto = cuda if the cluster has a GPU.
+    overwrite
+        Begin anew instead of continuing what the output holds.
+    """
+
+    num_workers: int | None = None
+    min_workers: int | None = None
+    checkpoint_every: int = 50
+    max_failures: int = 3
+    device: Device = "auto"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "num_workers", "min_workers", "checkpoint_every")
+        at_least(0, self, "max_failures")
+        most = self.num_workers
+        if most is not None and self.min_workers is not None and self.min_workers > most:
+            raise ValueError(f"--min-workers {self.min_workers} exceeds --num-workers {most}")
+
+    def check_batch(self, batch: int) -> None:
+        """Refuse workers that cannot have the same share of a batch."""
+        if self.num_workers is not None and batch % self.num_workers:
+            raise ValueError(f"--num-workers {self.num_workers} does not divide --batch {batch}")
+
+
+@dataclass(frozen=True)
 class SegmentConfig:
     """Find objects, regions, instances in every image under --input; write one row per image.
 

@@ -17,14 +17,14 @@ from specray.pipelines.segment import run_segment
 from specray.semantics.prototypes.classifier import Classifier
 from tests.faults.cluster import SmallCluster, small_cluster
 from tests.faults.command import Running, command
+from tests.faults.test_kills import SCHEDULES
 from tests.pipelines.photographs import write_photographs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STEPS = 60
-WORKER_KILLS, DRIVER_KILLS = 6, 4
-PATIENCE = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
-"""Ray Train looks after its workers every two seconds, and takes reports no sooner."""
+DRIVERS, WORKERS_EACH = (4, 2) if SCHEDULES > 4 else (2, 1)
+"""Deaths of the driver, and of workers before each of them."""
 FLAGS = ("--classes", "4", "--batch", "32", "--em-steps", str(STEPS), "--checkpoint-every", "4")
 WRITTEN = ("prototypes.safetensors", "prototypes-best-by-ground-truth.safetensors")
 
@@ -62,7 +62,7 @@ def train(
 ) -> AbstractContextManager[Running]:
     flags = ["--input", str(segments), "--output", str(output), "--num-workers", str(workers)]
     flags += ["--truth", str(segments.parent / "truth"), "--truth-classes", "2"]
-    environment = {"RAY_ADDRESS": cluster.address} | PATIENCE
+    environment = {"RAY_ADDRESS": cluster.address}
     return command("train-primaps", *flags, *FLAGS, *options, environment=environment)
 
 
@@ -75,6 +75,11 @@ def step_of(output: Path) -> int:
     """Number of the newest checkpoint."""
     found = output.glob("checkpoints/*/step-*")
     return max((int(path.name.removeprefix("step-")) for path in found), default=0)
+
+
+def reach(running: Running, output: Path, step: int) -> None:
+    """Wait for a checkpoint of this step or a later one."""
+    assert running.wait_for(lambda: step_of(output) >= step)
 
 
 @pytest.fixture(scope="module")
@@ -98,34 +103,25 @@ def test_one_two_and_four_workers_fit_the_same_prototypes(calm: dict[int, list[b
         assert abs(one.running - other.running).max() <= 1e-6
 
 
-def test_workers_that_are_killed_go_on_to_the_same_bits(
+def test_workers_and_drivers_that_are_killed_are_continued_to_the_same_bits(
     proposals: Path, cluster: SmallCluster, calm: dict[int, list[bytes]], tmp_path: Path
 ) -> None:
     rng = random.Random(1)
-    strikes = sorted(rng.sample(range(4, STEPS - 8), WORKER_KILLS))
+    steps = iter(sorted(rng.sample(range(4, STEPS - 8), DRIVERS * (WORKERS_EACH + 1))))
     killed = 0
-    with train(proposals, tmp_path, cluster, 2, "--max-failures", "20") as running:
-        for strike in strikes:
-            running.wait_for(lambda at=strike: step_of(tmp_path) >= at)  # type: ignore[misc]
-            workers = cluster.workers(lambda title: "RayTrainWorker" in title)
-            if workers:
-                rng.choice(sorted(workers, key=lambda process: process.pid)).kill()
-                killed += 1
-        running.finish()
-    assert killed >= WORKER_KILLS - 1
-    assert written(tmp_path) == calm[2]
-
-
-def test_drivers_that_are_killed_are_continued_to_the_same_bits(
-    proposals: Path, cluster: SmallCluster, calm: dict[int, list[bytes]], tmp_path: Path
-) -> None:
-    rng = random.Random(2)
-    for strike in sorted(rng.sample(range(4, STEPS - 8), DRIVER_KILLS)):
-        with train(proposals, tmp_path, cluster, 2) as running:
-            assert running.wait_for(lambda at=strike: step_of(tmp_path) >= at)  # type: ignore[misc]
+    for _ in range(DRIVERS):
+        with train(proposals, tmp_path, cluster, 2, "--max-failures", "20") as running:
+            for _ in range(WORKERS_EACH):
+                reach(running, tmp_path, next(steps))
+                workers = cluster.workers(lambda title: "RayTrainWorker" in title)
+                if workers:
+                    rng.choice(sorted(workers, key=lambda process: process.pid)).kill()
+                    killed += 1
+            reach(running, tmp_path, next(steps))
             running.process.kill()
             running.process.wait()
         assert not (tmp_path / "prototypes.safetensors").exists()
     with train(proposals, tmp_path, cluster, 2) as running:
         running.finish()
+    assert killed >= DRIVERS * WORKERS_EACH - 1  # one may come while workers are being replaced
     assert written(tmp_path) == calm[2]

@@ -76,6 +76,10 @@ class PredictConfig:
     mirror
         Average the features of an image, or the scores of a segmenter, with those of its mirror
         image: twice the work.
+    window
+        Of a segmenter: pixels of a side of square windows, each half over the next, whose scores
+        are averaged, such as --crop of its training. Absent: the image whole, resized to the
+        --short-side of the training.
     refine
         `crf`: the fully connected CRF with the parameters of PriMaPs, exactly; `fast`: the same at
         half the size, with an exact update along the borders; `none`: the best score of each pixel.
@@ -96,9 +100,13 @@ class PredictConfig:
     weights: str | None = None
     head: Head = "momentum"
     mirror: bool = True
+    window: int | None = None
     refine: Refine = "fast"
     confidence: bool = False
     names: str | None = None
     accept_dinov3_licence: bool = False
     images: SelectionConfig = field(default_factory=SelectionConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "window")

@@ -48,6 +48,8 @@ class PrototypesJob:
         return prediction_pass(given, features, made["image_size"])
 
     def weights(self) -> Weights:
+        if self.given.window is not None:
+            raise UserError("--window is for segmenters; prototypes see the image whole")
         found = weights_of_run(self.config.features, self.given.run.endpoint)
         projection = self.classifier.features.get("projection")
         has = None if found.projection is None else found.projection.sha256

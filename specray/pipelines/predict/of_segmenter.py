@@ -63,7 +63,9 @@ class SegmenterJob:
     def record(self, source: Store, output: Store, weights: Weights) -> dict[str, Any]:
         crf = dataclasses.asdict(self.config.refinement)
         names = {number: self.names.get(number) for number in self.segmenter.ids}
-        decisive = {"segmenter": self.digest}
+        decisive: dict[str, Any] = {"segmenter": self.digest}
+        if self.given.window is not None:
+            decisive["window"] = self.given.window
         record = prediction_record(self.given, source, output, decisive, crf, names)
         return record | {"weights": {"source": weights.source, "sha256": weights.sha256}}
 
@@ -71,7 +73,8 @@ class SegmenterJob:
         from specray.pipelines.predict.maps import MakeMap
         from specray.pipelines.predict.predicting import PredictWork  # Ray
 
-        scorer = SegmenterSource(self.given.model, self.given.run.endpoint, self.digest)
+        given = self.given
+        scorer = SegmenterSource(given.model, given.run.endpoint, self.digest, given.window)
         refinement, ids = self.config.refinement, self.segmenter.ids
         make = MakeMap(refinement, patch_size, self.given.confidence, ids)
         # logits are scores already, and are averaged with those of the mirror image alike
@@ -89,6 +92,7 @@ class SegmenterSource:
     uri: str
     endpoint: str | None
     sha256: str
+    window: int | None
 
     def __call__(self, device: str) -> Any:
         """Its scores in place of a backbone's features.
@@ -107,4 +111,4 @@ class SegmenterSource:
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise UserError(f"{self.uri} changed since the run began; start it again")
         network = Segmenter.from_bytes(data).build().to(device)
-        return SegmenterScores(network, "segmenter")
+        return SegmenterScores(network, "segmenter", self.window)

@@ -34,8 +34,8 @@ class RoadConfig:
 
     Several --rounds train on the maps of the round before. No ground truth chooses among them: a
     round whose maps agree with those before it is the last, and the round is taken whose maps agree
-    the most; one that has lost a class ends them, and is not taken. With --evaluate.truth labels
-    before and after are scored, for diagnosis alone.
+    the most; one that has given up large classes ends them, and is not taken. With --evaluate.truth
+    labels before and after are scored, for diagnosis alone.
 
     Try: specray run --input photos/ --output out/ --label.classes 20 --train-segmenter.steps 1000
 

@@ -142,9 +142,9 @@ class _Road:
         found = self._compared(number, number - 1, f"/round-{number}")
         self._agreements.append(found)
         print(f"{100 * found.same:.1f} % of the pixels keep their class", file=sys.stderr)
-        if found.lost():
+        if found.has_collapsed:
             print(
-                f"the network has all but lost {len(found.lost())} classes: this round is not "
+                f"the network has all but given up {len(found.lost())} classes: this round is not "
                 "taken; more --train-segmenter.steps or --train-segmenter.class-balance may help",
                 file=sys.stderr,
             )
@@ -153,10 +153,11 @@ class _Road:
         result, overwrite = kept(training, retrain=self._road.retrain)
         if result is not None:
             return
+        workers = dataclasses.replace(training.workers, overwrite=overwrite)
         if isinstance(training, TrainSegmenterConfig):
-            run_train_segmenter(dataclasses.replace(training, overwrite=overwrite))
+            run_train_segmenter(dataclasses.replace(training, workers=workers))
         else:
-            run_train_primaps(dataclasses.replace(training, overwrite=overwrite))
+            run_train_primaps(dataclasses.replace(training, workers=workers))
 
     def _uri(self, place: str) -> str:
         return open_store(place, self._road.endpoint).uri.rstrip("/")

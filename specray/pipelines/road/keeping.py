@@ -38,13 +38,13 @@ def kept(training: Training, *, retrain: bool) -> tuple[dict[str, Any] | None, b
     there = read_run(open_store(training.output, training.endpoint))
     now = read_run(open_store(training.input, training.endpoint))
     if there is None or now is None:
-        return None, training.overwrite
+        return None, training.workers.overwrite
     made = there["decisive"]
     learnt_from = next(made[name] for name in _LEARNT_FROM if name in made)
     if learnt_from != now["fingerprint"]:
         return None, True  # other classes, or another way to find them
     if made["manifest"] == now["manifest"]:
-        return None, training.overwrite
+        return None, training.workers.overwrite
     if there["status"] != "finished" or retrain:
         return None, True  # on images that are not all there any more
     print(

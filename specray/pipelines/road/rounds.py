@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from specray.pipelines.labelled import LabelRun, label_run
-from specray.semantics.segmenter.agreement import Agreement, is_stable
+from specray.semantics.segmenter.agreement import Agreement
 from specray.sources import Store
 from specray.tables.objects import if_there
 
@@ -17,31 +17,34 @@ AGREEMENT: Final = "agreement.json"
 
 
 def ended(agreements: Sequence[Agreement], settled: float) -> bool:
-    """Whether further rounds are in vain: labels have settled, or wander, or lose classes.
+    """Whether further rounds are in vain: labels have settled, or wander, or have collapsed.
 
     Parameters
     ----------
     agreements
         Of each round's maps with those before it, from the first round on.
     settled
-        As of `is_stable`, of the pixels that keep their class.
+        Share of the pixels that keep their class when nothing changes any more.
     """
-    if any(agreement.lost() for agreement in agreements):
+    if any(agreement.has_collapsed for agreement in agreements):
         return True
-    return is_stable([agreement.same for agreement in agreements], settled)
+    *before, last = [0.0, *(agreement.same for agreement in agreements)]
+    wander = len(before) > 1 and last <= before[-1]
+    return last >= settled or wander
 
 
 def taken(agreements: Sequence[Agreement]) -> int:
     """The round whose maps agree the most with those before it; the later one of equals.
 
     A network that has learnt too little agrees with itself ever more, on fewer and fewer classes:
-    no round is taken from the first one on that has lost a class.
+    no round is taken from the first one on that has collapsed.
 
     Returns
     -------
     Its number, from 1; 0, the first labels, where there is none.
     """
-    lasting = next((n for n, each in enumerate(agreements) if each.lost()), len(agreements))
+    whole = [not agreement.has_collapsed for agreement in agreements]
+    lasting = len(whole) if all(whole) else whole.index(False)
     same = [agreement.same for agreement in agreements[:lasting]]
     return max(range(lasting), key=lambda number: (same[number], number), default=-1) + 1
 

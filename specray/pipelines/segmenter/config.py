@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from specray.checks import at_least
-from specray.pipelines.config import Device
+from specray.pipelines.config import WorkersConfig
 from specray.semantics.segmenter.config import NetworkConfig, SegmenterConfig
 
 
@@ -37,22 +37,11 @@ class TrainSegmenterConfig:
         Where the photographs are now; absent = where the run read them.
     max_pixels
         Photographs whose header promises more pixels than this end the training.
-    checkpoint_every
-        Batches from one checkpoint to the next: as many at most are done again after a death.
-    num_workers
-        Workers of Ray Train, each with a GPU or a CPU core; a divisor of --batch. Absent = as many
-        as fit.
-    max_failures
-        How often workers may die before the job gives up. It continues even then.
-    device
-        Where the network runs; auto = cuda if the cluster has a GPU.
     seed
         Seed of everything random.
     endpoint
         URL of an S3-compatible store for s3:// URIs; absent = the one of the run. Credentials come
         from the environment.
-    overwrite
-        Begin anew instead of continuing what the output holds.
     """
 
     input: str
@@ -60,23 +49,18 @@ class TrainSegmenterConfig:
     weights: str | None = None
     images: str | None = None
     max_pixels: int = 50_000_000
-    checkpoint_every: int = 100
-    num_workers: int | None = None
-    max_failures: int = 3
-    device: Device = "auto"
     seed: int = 0
     endpoint: str | None = None
-    overwrite: bool = False
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: SegmenterConfig = field(default_factory=SegmenterConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
 
     def __post_init__(self) -> None:
-        at_least(1, self, "max_pixels", "checkpoint_every", "num_workers")
-        at_least(0, self, "max_failures")
-        if self.num_workers is not None and self.training.batch % self.num_workers:
-            raise ValueError(
-                f"--num-workers {self.num_workers} does not divide --batch {self.training.batch}"
-            )
+        at_least(1, self, "max_pixels")
+        self.workers.check_batch(self.training.batch)
+        if self.workers.min_workers and self.network.norm == "batch":
+            # their statistics are those of the parts of a batch that workers have at a time
+            raise ValueError("--min-workers needs --norm group")
         if self.network.network == "deeplab" and self.weights is None:
             raise ValueError(
                 "--network deeplab needs --weights, such as those of DINO's ResNet-50; or choose "

@@ -37,8 +37,6 @@ from specray.sources import Store, decode
 from specray.tables.groups import ShardGroups
 from specray.tables.rows import Row
 
-LOAD_CPUS: Final = 0.5
-"""Of a process that makes crops: it waits for the store half of its time."""
 _BLOCK: Final = 64
 """Images that are handed over at a time, if a batch has not more: every block has its price."""
 _GROUPS: Final = 4
@@ -97,16 +95,30 @@ def crop_batches(plan: CropPlan, lanes: Lanes, begin: int, steps: int) -> Iterat
         numbers = ray.data.from_items(
             list(range(begin, steps)), override_num_blocks=math.ceil((steps - begin) / together)
         )
-        # an actor, for Ray ends idle processes of tasks, and each would import torch again
+        # actors, for Ray ends idle processes of tasks, and each would import torch again
+        pool, cpus = _loaders(lanes.workers)
         crops = numbers.map_batches(
             MakeCrops,
             fn_constructor_args=(plan, lanes),
             batch_size=None,
             batch_format="numpy",
-            compute=ray.data.ActorPoolStrategy(size=1),
-            num_cpus=LOAD_CPUS,
+            compute=pool,
+            num_cpus=cpus,
         )
         yield from crops.iter_batches(batch_size=share, batch_format="numpy", prefetch_batches=2)
+
+
+def _loaders(workers: int) -> tuple[ray.data.ActorPoolStrategy, int]:
+    """The processes that load for a worker, and the CPUs of each.
+
+    They share what the workers leave of the cluster. Where that is less than a CPU for each they
+    ask for none: a training whose loaders find no room would wait for ever.
+    """
+    spare = int(ray.cluster_resources().get("CPU", 0)) - workers
+    most = spare // workers
+    if most < 1:
+        return ray.data.ActorPoolStrategy(size=1), 0
+    return ray.data.ActorPoolStrategy(min_size=1, max_size=most), 1
 
 
 @dataclass(frozen=True)

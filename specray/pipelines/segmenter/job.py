@@ -13,7 +13,7 @@ from specray.pipelines.derived import check_place
 from specray.pipelines.labelled import LabelRun, label_run
 from specray.pipelines.record import record_of
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
-from specray.pipelines.training.running import begin, run_training
+from specray.pipelines.training.running import begin, run_training, training_resources
 from specray.pipelines.weights import Weights, load_weights
 from specray.semantics.segmenter.loss import class_weights
 from specray.semantics.segmenter.segmenter_file import Segmenter
@@ -46,7 +46,7 @@ def run_train_segmenter(config: TrainSegmenterConfig) -> dict[str, Any]:
     encoder = BackboneConfig(config.network.encoder_name, config.weights)
     weights = load_weights(encoder, endpoint)
     record = _record(config, labels, weights, store)
-    done = begin(store, record, overwrite=config.overwrite, made="segmenter")
+    done = begin(store, record, overwrite=config.workers.overwrite, made="segmenter")
     if done is not None:
         return done
     found = _trained(config, labels, encoder, endpoint, weights, store, record)
@@ -84,7 +84,9 @@ def _record(
         "seed": config.seed,
     }
     as_stored = json.loads(json.dumps(decisive))
-    record = record_of("train-segmenter", config, as_stored, store, overwrite=config.overwrite)
+    record = record_of(
+        "train-segmenter", config, as_stored, store, overwrite=config.workers.overwrite
+    )
     return record | {"weights": {"source": weights.source, "sha256": weights.sha256}}
 
 
@@ -98,9 +100,7 @@ def _trained(
     record: dict[str, Any],
 ) -> dict[str, Any]:
     # a finished run does without Ray
-    import ray
-
-    from specray.pipelines.cluster import plan_resources, ray_session
+    from specray.pipelines.cluster import ray_session
     from specray.pipelines.graph import divisor_up_to
     from specray.pipelines.segmenter.crops import CropPlan
     from specray.pipelines.segmenter.loop import EncoderWeights, SegmenterPlan, train
@@ -120,7 +120,7 @@ def _trained(
     )
     balance = config.training.class_balance
     with ray_session():
-        resources = plan_resources(ray.cluster_resources(), config.device, config.num_workers)
+        resources = training_resources(config.workers)
         plan = SegmenterPlan(
             store,
             crops,
@@ -128,12 +128,12 @@ def _trained(
             EncoderWeights(encoder, endpoint, weights.sha256),
             class_weights(labels.pixels(), balance) if balance else None,
             resources.device,
-            config.checkpoint_every,
+            config.workers.checkpoint_every,
         )
         trainer = plan.trainer()  # refuses weights that do not fit before any worker starts
         workers = divisor_up_to(resources.actors, config.training.batch)
         state, metrics = run_training(
-            train, plan, store, record["attempt"], workers, resources, config.max_failures
+            train, plan, store, record["attempt"], workers, resources, config.workers
         )
     trainer.load_state_dict(state.trainer)
     about = {name: record[name] for name in ("fingerprint", "decisive", "versions", "weights")}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from specray.checks import at_least
-from specray.pipelines.config import Device
+from specray.pipelines.config import WorkersConfig
 from specray.pipelines.truth import TruthConfig
 from specray.semantics.prototypes.config import EMConfig
 
@@ -78,22 +78,11 @@ class TrainPrimapsConfig:
         Runs that are fitted together to the same batches, each from a start of its own; run 0 is
         prototypes.safetensors, the others prototypes-1.safetensors and on. There are as many again
         for each of --proposals.
-    checkpoint_every
-        Batches from one checkpoint to the next: as many at most are done again after a death.
-    num_workers
-        Workers of Ray Train, each with a GPU or a CPU core; a divisor of --batch. Absent = as many
-        as fit.
-    max_failures
-        How often workers may die before the job gives up. It continues even then.
-    device
-        Where the work on pixels and the backbone run; auto = cuda if the cluster has a GPU.
     seed
         Seed of everything random.
     endpoint
         URL of an S3-compatible store for s3:// URIs; absent = the one of the run. Credentials come
         from the environment.
-    overwrite
-        Begin anew instead of continuing what the output holds.
     """
 
     input: str
@@ -104,22 +93,14 @@ class TrainPrimapsConfig:
     projection: str | None = None
     images: str | None = None
     runs: int = 1
-    checkpoint_every: int = 50
-    num_workers: int | None = None
-    max_failures: int = 3
-    device: Device = "auto"
     seed: int = 0
     endpoint: str | None = None
-    overwrite: bool = False
     em: EMConfig = field(default_factory=EMConfig)
+    workers: WorkersConfig = field(default_factory=WorkersConfig)
     diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
 
     def __post_init__(self) -> None:
-        at_least(1, self, "runs", "checkpoint_every", "num_workers")
-        at_least(0, self, "max_failures")
-        if self.num_workers is not None and self.em.batch % self.num_workers:
-            raise ValueError(
-                f"--num-workers {self.num_workers} does not divide --batch {self.em.batch}"
-            )
+        at_least(1, self, "runs")
+        self.workers.check_batch(self.em.batch)
         if self.runs > 1 and self.em.start == "centres":
             raise ValueError("--start centres is the same for all --runs; pass --runs 1")

@@ -11,7 +11,7 @@ from specray.pipelines.derived import check_place, finished_run
 from specray.pipelines.record import record_of
 from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.pipelines.training.inputs import Inputs, checked_inputs
-from specray.pipelines.training.running import begin, run_training
+from specray.pipelines.training.running import begin, run_training, training_resources
 from specray.sources import Store, open_store
 from specray.tables.counts import ShardCounts
 from specray.tables.run import write_run
@@ -39,7 +39,7 @@ def run_train_primaps(config: TrainPrimapsConfig) -> dict[str, Any]:
     check_place(store, "train-primaps", {"--input": segments})
     inputs = checked_inputs(config, run)
     record = _record(config, inputs, store)
-    done = begin(store, record, overwrite=config.overwrite, made="prototypes")
+    done = begin(store, record, overwrite=config.workers.overwrite, made="prototypes")
     if done is not None:
         return done
     found = _fit(config, inputs, store, record)
@@ -70,27 +70,25 @@ def _record(config: TrainPrimapsConfig, inputs: Inputs, store: Store) -> dict[st
             "validation_manifest": inputs.validation.manifest,
         }
     as_stored = json.loads(json.dumps(decisive))
-    return record_of("train-primaps", config, as_stored, store, overwrite=config.overwrite)
+    return record_of("train-primaps", config, as_stored, store, overwrite=config.workers.overwrite)
 
 
 def _fit(
     config: TrainPrimapsConfig, inputs: Inputs, store: Store, record: dict[str, Any]
 ) -> dict[str, Any]:
     # a finished run does without Ray and torch
-    import ray
-
-    from specray.pipelines.cluster import plan_resources, ray_session
+    from specray.pipelines.cluster import ray_session
     from specray.pipelines.graph import divisor_up_to
     from specray.pipelines.training.loop import train
     from specray.pipelines.training.planning import training_plan
     from specray.pipelines.training.publishing import publish
 
     with ray_session():
-        resources = plan_resources(ray.cluster_resources(), config.device, config.num_workers)
+        resources = training_resources(config.workers)
         plan = training_plan(config, inputs, store, resources)
         workers = divisor_up_to(resources.actors, config.em.batch)
         state, metrics = run_training(
-            train, plan, store, record["attempt"], workers, resources, config.max_failures
+            train, plan, store, record["attempt"], workers, resources, config.workers
         )
     best = publish(store, inputs, record, state)
     found = {

@@ -46,7 +46,7 @@ def training_plan(
         alternatives=alternatives,
         diagnosis=_diagnosis(config, inputs.validation),
         device=resources.device,
-        checkpoint_every=config.checkpoint_every,
+        checkpoint_every=config.workers.checkpoint_every,
     )
 
 

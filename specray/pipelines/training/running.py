@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import uuid
@@ -16,6 +17,7 @@ from specray.tables.run import NAME, read_run, write_run
 
 if TYPE_CHECKING:
     from specray.pipelines.cluster import ResourcePlan
+    from specray.pipelines.config import WorkersConfig
     from specray.pipelines.training.checkpoint import TrainingState
 
 TENSORBOARD = "tensorboard/"
@@ -64,6 +66,26 @@ def _clear(store: Store, made: str) -> None:
             store.delete(entry.key)
 
 
+def training_resources(config: WorkersConfig) -> ResourcePlan:
+    """What the workers of a training have; with ``min_workers`` they need not all be there yet.
+
+    Raises
+    ------
+    UserError
+        As `plan_resources`.
+    """
+    import ray
+
+    from specray.pipelines.cluster import plan_resources
+
+    there = ray.cluster_resources()
+    if config.min_workers is None:
+        return plan_resources(there, config.device, config.num_workers)
+    least = plan_resources(there, config.device, config.min_workers)
+    most = config.num_workers or plan_resources(there, config.device, None).actors
+    return dataclasses.replace(least, actors=max(most, least.actors))
+
+
 def run_training(
     loop: Callable[[dict[str, Any]], None],
     plan: Any,
@@ -71,7 +93,7 @@ def run_training(
     attempt: str,
     workers: int,
     resources: ResourcePlan,
-    max_failures: int,
+    config: WorkersConfig,
 ) -> tuple[TrainingState, dict[str, Any]]:
     """Have workers of Ray Train go through all steps, from the last checkpoint on.
 
@@ -87,8 +109,8 @@ def run_training(
         Whose checkpoints to continue.
     workers, resources
         How many, each with a CPU core, and a GPU where there are any.
-    max_failures
-        How often workers may die.
+    config
+        How few of them will do, and how often they may die.
 
     Returns
     -------
@@ -109,12 +131,15 @@ def run_training(
     from specray.sources import filesystem_of
 
     filesystem, path = filesystem_of(output)
+    fewest = config.min_workers
+    # a pair makes it elastic, which the types of Ray do not know yet
+    count: Any = workers if fewest is None else (min(fewest, workers), workers)
     tally = start_tally(1)
     trainer = TorchTrainer(
         loop,
         train_loop_config={"plan": plan, "tally": tally},
         scaling_config=ScalingConfig(
-            num_workers=workers,
+            num_workers=count,
             use_gpu=resources.device == "cuda",
             resources_per_worker={"CPU": 1, "GPU": 1} if resources.device == "cuda" else {"CPU": 1},
         ),
@@ -122,7 +147,7 @@ def run_training(
             name=f"checkpoints/{attempt}",
             storage_path=path,
             storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=max_failures),
+            failure_config=FailureConfig(max_failures=config.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )

@@ -1,26 +1,25 @@
 """How alike two labellings of the same images are: selection without ground truth.
 
-Two rounds of self-training, two seeds, a network and the labels it learnt from: where they agree,
-labels are stable. Sums over images add up, so that shards may be compared one by one.
+Two rounds of self-training, a network and the labels it learnt from: where they agree, labels are
+stable. Sums over images add up, so that shards may be compared one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specray.evaluation import Confusion, confusion, hungarian_by_pixels
+from specray.evaluation import Confusion, confusion
 from specray.semantics.segmenter.loss import IGNORED
 
-NOTABLE: Final = 0.01
-"""Share of the pixels that a class must have had for its loss to count: what is smaller may well
-have been noise."""
 LEFT: Final = 0.1
 """Share of the pixels of a class that must have kept it, or it is lost."""
+COLLAPSE: Final = 0.05
+"""Share of all pixels that lost classes may have had: a network that has not learnt enough gives up
+large classes, one that has may still pass over a small one, which may have been noise."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Agreement:
     --------
     >>> one, other = np.array([[0, 0, 1, 1]]), np.array([[1, 1, 0, 1]])
     >>> found = Agreement.of(one, other, classes=2)
-    >>> found.same, found.renumbered().same
-    (0.25, 0.75)
+    >>> found.same
+    0.25
     """
 
     matrix: Confusion
@@ -83,7 +82,7 @@ class Agreement:
     def lost(self) -> tuple[int, ...]:
         """Classes of the old labelling that the new one has all but given up.
 
-        They had `NOTABLE` of the pixels at least, of which less than `LEFT` have the class still.
+        Of their pixels less than `LEFT` have the class still.
 
         Examples
         --------
@@ -92,44 +91,9 @@ class Agreement:
         (1, 2)
         """
         before = self.matrix.sum(axis=0)
-        few = np.diagonal(self.matrix) < LEFT * before
-        notable = before >= max(NOTABLE * self.pixels, 1)
-        return tuple(np.flatnonzero(few & notable).tolist())
+        return tuple(np.flatnonzero(np.diagonal(self.matrix) < LEFT * before).tolist())
 
-    def renumbered(self) -> Agreement:
-        """With the new classes numbered as the old ones that they share most pixels with.
-
-        For labellings whose numbers mean nothing to each other, such as those of two clusterings;
-        one to one, by Hungarian matching. A class that shares no pixel takes a number left over.
-        """
-        matching = hungarian_by_pixels(self.matrix)
-        left = iter(np.setdiff1d(np.arange(len(matching)), matching))
-        target = np.array([next(left) if found < 0 else found for found in matching])
-        matrix = self.matrix.copy()
-        matrix[target] = self.matrix[:-1]
-        return Agreement(matrix)
-
-
-def is_stable(agreements: Sequence[float], enough: float, least_gain: float = 0.0) -> bool:
-    """Whether further rounds are in vain.
-
-    Parameters
-    ----------
-    agreements
-        Of each round's labels with those of the round before (`Agreement.same` or `miou`), from the
-        first round on.
-    enough
-        Labels that agree as much do not change any more.
-    least_gain
-        A round whose agreement exceeds that of the round before by no more is the last: labels then
-        wander instead of settling.
-
-    Examples
-    --------
-    >>> is_stable([0.80], 0.98), is_stable([0.80, 0.99], 0.98), is_stable([0.80, 0.79], 0.98)
-    (False, True, True)
-    """
-    if not agreements:
-        return False
-    settled = agreements[-1] >= enough
-    return settled or (len(agreements) > 1 and agreements[-1] - agreements[-2] <= least_gain)
+    @property
+    def has_collapsed(self) -> bool:
+        """Whether the lost classes had more than `COLLAPSE` of the pixels."""
+        return bool(self.matrix.sum(axis=0)[list(self.lost())].sum() > COLLAPSE * self.pixels)

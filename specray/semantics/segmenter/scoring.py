@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from specray.semantics.segmenter.networks import SegmentationNetwork
+from specray.semantics.segmenter.predicting import windowed_logits
 
 
 class SegmenterScores:
@@ -17,12 +18,15 @@ class SegmenterScores:
         In evaluation mode, on the device where it shall run.
     name
         Of what it is, for records.
+    window
+        Pixels of a side of the windows, as of `windowed_logits`; None takes images whole.
     """
 
-    def __init__(self, network: SegmentationNetwork, name: str) -> None:
+    def __init__(self, network: SegmentationNetwork, name: str, window: int | None = None) -> None:
         self.name = name
         self.patch_size = network.cell
         self._network = network.eval()
+        self._window = window
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -33,6 +37,11 @@ class SegmenterScores:
         """
         rows, columns = (side // self.patch_size for side in images.shape[-2:])
         # image by image: the scores of an image do not depend on the company
-        logits = torch.cat([self._network.grid_logits(image[None]) for image in images]).float()
+        logits = torch.cat([self._logits(image[None]) for image in images]).float()
         scores = logits[..., :rows, :columns].flatten(2).mT
         return scores - scores.amax(dim=-1, keepdim=True)
+
+    def _logits(self, image: Tensor) -> Tensor:
+        if self._window is None:
+            return self._network.grid_logits(image)
+        return windowed_logits(self._network, image, self._window)

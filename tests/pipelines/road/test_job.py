@@ -12,7 +12,7 @@ from PIL import Image
 
 from specray.backbones import BackboneConfig
 from specray.masks import RefineConfig, SuperpixelConfig
-from specray.pipelines.config import RunConfig, SegmentConfig
+from specray.pipelines.config import RunConfig, SegmentConfig, WorkersConfig
 from specray.pipelines.evaluate.config import EvaluateConfig
 from specray.pipelines.labels.config import LabelConfig
 from specray.pipelines.predict.config import PredictConfig
@@ -60,7 +60,7 @@ def config(folder: Path, **road: Any) -> PipelineConfig:
             "",
             "",
             weights=str(folder / "encoder.safetensors"),
-            num_workers=1,
+            workers=WorkersConfig(num_workers=1),
             network=NetworkConfig("vit-linear", ENCODER),
             training=SegmenterConfig(steps=3, batch=4, short_side=64, crop=48),
         ),

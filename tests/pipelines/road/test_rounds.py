@@ -32,11 +32,20 @@ def test_the_round_that_agrees_most_with_the_one_before_is_taken(
     assert taken([agreement(value) for value in same]) == number
 
 
-def test_a_round_that_has_lost_a_class_is_the_last_and_is_not_taken() -> None:
+def test_a_round_that_has_given_up_a_large_class_is_the_last_and_is_not_taken() -> None:
     good, bad, later = agreement(0.8), agreement(0.5, lost=True), agreement(0.99)
     assert [taken(rounds) for rounds in ([bad], [good, bad], [good, bad, later])] == [0, 1, 1]
-    assert ended([good, bad], 0.98) and not ended([good], 0.98)
-    assert ended([good, agreement(0.98)], 0.98)
+    assert ended([good, bad], 0.98)
+    small = Agreement(np.array([[1900, 90], [0, 5], [5, 0]]))
+    assert small.lost() == (1,) and taken([small]) == 1 and not ended([small], 0.98)
+
+
+@pytest.mark.parametrize(
+    ("same", "end"),
+    [([], False), ([0.6], False), ([0.99], True), ([0.6, 0.7, 0.8], False), ([0.7, 0.7], True)],
+)
+def test_rounds_end_when_labels_settle_or_wander(same: list[float], end: bool) -> None:
+    assert ended([agreement(value) for value in same], settled=0.98) == end
 
 
 def record(folder: Path, **changes: Any) -> None:

@@ -27,6 +27,7 @@ from specray.semantics.segmenter.segmenter_file import Segmenter
 from specray.sources import open_store
 from specray.tables import read
 from tests.pipelines.segmenter.cases import ENCODER, IMAGES
+from tests.pipelines.spreading import spread
 
 STEPS, BATCH = 5, 6
 TRAINING = SegmenterConfig(
@@ -38,7 +39,7 @@ NETWORK = NetworkConfig("vit-decoder", ENCODER)
 def train(labelled: Path, output: Path, encoder: Path, **options: Any) -> dict[str, Any]:
     given: dict[str, Any] = {"network": NETWORK, "training": TRAINING, "weights": str(encoder)}
     return run_train_segmenter(
-        TrainSegmenterConfig(str(labelled), str(output), **(given | options))
+        TrainSegmenterConfig(str(labelled), str(output), **spread(given | options))
     )
 
 

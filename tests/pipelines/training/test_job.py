@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 
 from specray.errors import UserError
+from specray.pipelines.config import WorkersConfig
 from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.pipelines.training.job import run_train_primaps
 from specray.semantics.prototypes.classifier import Classifier
 from specray.semantics.prototypes.config import EMConfig
 from specray.sources import open_store
 from tests.pipelines.conftest import IMAGES
+from tests.pipelines.spreading import spread
 
 
 def train(segments: Path, output: object, **options: Any) -> dict[str, Any]:
     em = EMConfig(**{"classes": 4, "batch": 8, "em_steps": 12} | options.pop("em", {}))
-    return run_train_primaps(TrainPrimapsConfig(str(segments), str(output), em=em, **options))
+    where = (str(segments), str(output))
+    return run_train_primaps(TrainPrimapsConfig(*where, em=em, **spread(options)))
 
 
 def prototypes(output: Path, number: int = 0) -> Classifier:
@@ -93,4 +96,4 @@ def test_what_cannot_be_trained_is_refused_in_one_line(proposed: Path, tmp_path:
 
 def test_workers_that_do_not_divide_the_batch_are_refused() -> None:
     with pytest.raises(ValueError, match="does not divide"):
-        TrainPrimapsConfig("a", "b", num_workers=3)
+        TrainPrimapsConfig("a", "b", workers=WorkersConfig(num_workers=3))
