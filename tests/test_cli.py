@@ -188,6 +188,17 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_driver_that_has_nothing_to_do_loads_no_networks() -> None:
+    modules = [module for job, (module, _, _) in JOBS.items() if job != "benchmark"]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {modules}: importlib.import_module(name)\n"
+        "print([name for name in ('timm', 'torchvision', 'torch._dynamo') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     write_photographs(tmp_path / "in", 2)

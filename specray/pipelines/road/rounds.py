@@ -28,9 +28,10 @@ def ended(agreements: Sequence[Agreement], settled: float) -> bool:
     """
     if any(agreement.has_collapsed for agreement in agreements):
         return True
-    *before, last = [0.0, *(agreement.same for agreement in agreements)]
-    wander = len(before) > 1 and last <= before[-1]
-    return last >= settled or wander
+    same = [agreement.same for agreement in agreements]
+    settle = same[-1:] and same[-1] >= settled
+    wander = len(same) > 1 and same[-1] <= same[-2]
+    return bool(settle or wander)
 
 
 def taken(agreements: Sequence[Agreement]) -> int:

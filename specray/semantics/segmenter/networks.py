@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from specray.semantics.segmenter.config import NetworkConfig
-from specray.semantics.segmenter.deeplab import deeplab
 from specray.semantics.segmenter.dropout import replace_dropouts, seed_dropouts
 from specray.semantics.segmenter.norms import SyncedBatchNorm, replace_batch_norms, single
 from specray.semantics.segmenter.parts import Parts, trained_stages
@@ -126,8 +125,7 @@ def build_network(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        build = deeplab if config.network == "deeplab" else vit
-        parts = build(config, classes, weights)
+        parts = _parts(config, classes, weights)
         _initialise(parts.head)
         replace_dropouts(parts.head)
         replace_batch_norms(parts.head, config.norm)
@@ -137,6 +135,15 @@ def build_network(
         if config.norm == "batch":
             replace_batch_norms(parts.encoder, config.norm)
         return SegmentationNetwork(parts, classes).eval()
+
+
+def _parts(config: NetworkConfig, classes: int, weights: Mapping[str, Tensor] | None) -> Parts:
+    if config.network != "deeplab":
+        return vit(config, classes, weights)
+    # a library of its own, which the others do without
+    from specray.semantics.segmenter.deeplab import deeplab
+
+    return deeplab(config, classes, weights)
 
 
 def _initialise(head: nn.Module) -> None:

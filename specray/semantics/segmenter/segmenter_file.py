@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from torch import Tensor
 from specray.errors import UserError
 from specray.semantics.packing import Format
 from specray.semantics.segmenter.config import NetworkConfig
-from specray.semantics.segmenter.networks import SegmentationNetwork, build_network
+
+if TYPE_CHECKING:
+    from specray.semantics.segmenter.networks import SegmentationNetwork
 
 _FOREIGN: Final = (
     "the segmenter is damaged or none of specray; make it again with specray train-segmenter"
@@ -67,6 +69,9 @@ class Segmenter:
         UserError
             The weights are not those of this network.
         """
+        # timm and torchvision take seconds to import, which who only reads the file does without
+        from specray.semantics.segmenter.networks import build_network
+
         network = build_network(self.network, len(self.ids), weights=None)
         state: dict[str, Tensor] = {
             name: torch.from_numpy(each.copy()) for name, each in self.state.items()
