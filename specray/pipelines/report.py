@@ -122,10 +122,12 @@ def _report_road(config: ReportConfig, output: Store, run: dict[str, Any]) -> Ro
     endpoint = config.endpoint or made["endpoint"]
     source = open_store(config.input or made["input"], endpoint)
     result = run["result"]
-    before, after = (open_store(result[name], endpoint) for name in ("first_labels", "labels"))
+    shown = result["shown"]
+    before = open_store(result["first_labels"], endpoint)
+    after = open_store(shown["labels"], endpoint)
     links = [(name, _link(output, place)) for name, place in result["reports"].items()]
     return build_road_report(
-        output, source, before, after, result["change"], links, samples=config.samples
+        output, source, before, after, shown["change"], links, samples=config.samples
     )
 
 

@@ -96,10 +96,12 @@ class _Road:
         numbers = range(len(self._agreements) + 1)
         scores = [self._scored(number) for number in numbers]
         chosen = taken(self._agreements)
+        # a round that is not taken is shown nevertheless, if there is no other
+        shown = chosen or len(self._agreements)
         _begin("report")
         reports = {"Segments": stages.segments, "First labels": stages.labels(0)}
-        if chosen:
-            reports[f"Labels of round {chosen}"] = stages.labels(chosen)
+        if shown:
+            reports[f"Labels of round {shown}"] = stages.labels(shown)
         for place in reports.values():
             run_report(stages.report(place))
         return {
@@ -112,7 +114,11 @@ class _Road:
             "taken": chosen,
             "first_labels": self._uri(stages.labels(0)),
             "labels": self._uri(stages.labels(chosen)),
-            "change": self._change(chosen),
+            "shown": {
+                "round": shown,
+                "labels": self._uri(stages.labels(shown)),
+                "change": self._change(shown),
+            },
             "reports": {name: self._uri(place) for name, place in reports.items()},
             **({"by_ground_truth": scores} if any(scores) else {}),
         }
@@ -162,11 +168,11 @@ class _Road:
     def _uri(self, place: str) -> str:
         return open_store(place, self._road.endpoint).uri.rstrip("/")
 
-    def _change(self, chosen: int) -> dict[str, Any] | None:
-        """How the labels that are taken differ from the first ones."""
-        if chosen == 0:
+    def _change(self, number: int) -> dict[str, Any] | None:
+        """How the labels of a round differ from the first ones."""
+        if number == 0:
             return None
-        found = self._agreements[0] if chosen == 1 else self._compared(chosen, 0)
+        found = self._agreements[0] if number == 1 else self._compared(number, 0)
         iou = [None if math.isnan(value) else value for value in found.iou.tolist()]
         return {"same": found.same, "iou": iou}
 

@@ -18,7 +18,7 @@ from specray.pipelines.predict.config import PredictConfig
 from specray.pipelines.predict.job import run_predict
 from specray.pipelines.report import ReportConfig, run_report
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
-from specray.pipelines.segmenter.crops import CropPlan, crop_batches
+from specray.pipelines.segmenter.crops import CropPlan, MakeCrops, crop_batches
 from specray.pipelines.segmenter.job import run_train_segmenter
 from specray.pipelines.training.index import index_of
 from specray.pipelines.training.stream import Lanes
@@ -59,15 +59,24 @@ def test_workers_share_the_batches_of_one_and_go_on_where_one_has_ended(labelled
     crops = plan(labelled, confidence_weights=True)
     whole = list(crop_batches(crops, Lanes(0, 1, BATCH), 0, STEPS))
     assert len(whole) == STEPS > crops.per_epoch == IMAGES // BATCH
-    halves = [list(crop_batches(crops, Lanes(rank, 2, BATCH), 0, STEPS)) for rank in range(2)]
     late = list(crop_batches(crops, Lanes(0, 1, BATCH), 3, STEPS))
     assert list(whole[0]) == ["image", "labels", "seed", "confidence"]
     for number, batch in enumerate(whole):
         for name, array in batch.items():
-            together = np.concatenate([half[number][name] for half in halves])
-            np.testing.assert_array_equal(array, together)
             if number >= 3:
                 np.testing.assert_array_equal(array, late[number - 3][name])
+    for workers in (2, 4):  # four do not divide the batch
+        lanes = [Lanes(rank, workers, BATCH) for rank in range(workers)]
+        parts = [MakeCrops(crops, own)({"item": np.arange(STEPS)}) for own in lanes]
+        for number, batch in enumerate(whole):
+            for name, array in batch.items():
+                together = np.concatenate(
+                    [
+                        part[name][number * len(own.places) : (number + 1) * len(own.places)]
+                        for own, part in zip(lanes, parts, strict=True)
+                    ]
+                )
+                np.testing.assert_array_equal(array, together)
     epoch = np.concatenate([batch["seed"] for batch in whole[: crops.per_epoch]])
     assert len(set(epoch.tolist())) == IMAGES  # each image once
 

@@ -86,7 +86,7 @@ def build_road_report(
     source
         Where the photographs are.
     before, after
-        The first labels, and those of the round that is taken; the same without any round.
+        The first labels, and those of the round that is shown; the same without any round.
     agreement
         Of these two, as ``agreement.json`` has it; None where they are not of neighbouring rounds.
     links
