@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import ray
@@ -20,8 +20,6 @@ from specray.tables.rows import Row
 
 Task = dict[str, Any]
 """What is to be done with a shard: ``images`` that it has, and what the function needs to know."""
-
-_CPUS: Final = 1
 
 
 def summed(
@@ -54,7 +52,7 @@ def summed(
         Progress(total, lambda: (done, 0)),
     ):
         shards = ray.data.from_items(list(tasks), override_num_blocks=len(tasks))
-        for row in shards.map(one, num_cpus=_CPUS).iter_rows():
+        for row in shards.map(one).iter_rows():
             found = row["matrix"] if found is None else found + row["matrix"]
             done += row["images"]
     assert found is not None

@@ -99,7 +99,9 @@ class _Road:
         # a round that is not taken is shown nevertheless, if there is no other
         shown = chosen or len(self._agreements)
         _begin("report")
-        reports = {"Segments": stages.segments, "First labels": stages.labels(0)}
+        reports = {"First labels": stages.labels(0)}
+        if self._road.segments is None:
+            reports = {"Segments": stages.segments, **reports}
         if shown:
             reports[f"Labels of round {shown}"] = stages.labels(shown)
         for place in reports.values():

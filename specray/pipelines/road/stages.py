@@ -51,6 +51,9 @@ class Stages:
             )
         if road.rounds:
             self.train_segmenter(1)
+        truth = self.config.evaluate.truth.maps(road.endpoint)
+        if truth is not None and next(truth.store.list((".png",)), None) is None:
+            raise UserError(f"--evaluate.truth: there is no PNG in {truth.store.uri}")
 
     @cached_property
     def features(self) -> BackboneConfig:

@@ -53,6 +53,7 @@ def test_flags_and_sections_reach_their_stages_and_flags_are_the_stronger(tmp_pa
         (("--label.source", "regions", "--segment.methods", "superpixels"), "methods regions"),
         (("--label.source", "patches"), "--segment.keep features"),
         (("--segment.backbone", "descriptor"), "no network to train"),
+        (("--evaluate.truth", "nowhere", "--evaluate.truth-classes", "3"), "no PNG in"),
     ],
 )
 def test_stages_that_do_not_fit_are_refused_before_anything_is_done(
