@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from specray.tables.run import read_run
 
 Training = TrainPrimapsConfig | TrainSegmenterConfig
 
+_SETTINGS: Final = ("network", "training", "em", "runs", "seed")
+"""What decides a training besides the labels and weights, of either kind."""
 _LEARNT_FROM: Final = ("segments", "labels")
 """Names of the fingerprints, in records of trainings, of the runs that they have learnt from."""
 
@@ -43,8 +46,8 @@ def kept(training: Training, *, retrain: bool) -> tuple[dict[str, Any] | None, b
     learnt_from = next(made[name] for name in _LEARNT_FROM if name in made)
     if learnt_from != now["fingerprint"]:
         return None, True  # other classes, or another way to find them
-    if made["manifest"] == now["manifest"]:
-        return None, training.workers.overwrite
+    if made["manifest"] == now["manifest"] or not _as_before(training, there["configuration"]):
+        return None, training.workers.overwrite  # done, or refused, by the job itself
     if there["status"] != "finished" or retrain:
         return None, True  # on images that are not all there any more
     print(
@@ -54,6 +57,12 @@ def kept(training: Training, *, retrain: bool) -> tuple[dict[str, Any] | None, b
     )
     result: dict[str, Any] = there["result"]
     return result, False
+
+
+def _as_before(training: Training, made: dict[str, Any]) -> bool:
+    """Whether the settings are those of a configuration that is on record."""
+    now = json.loads(json.dumps(dataclasses.asdict(training)))
+    return all(now[name] == made.get(name) for name in _SETTINGS if name in now)
 
 
 def of_another_model(predict: PredictConfig, sha256: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def test_rounds_end_when_labels_settle_or_wander(same: list[float], end: bool) -
 
 def record(folder: Path, **changes: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps({"configuration": {}, **changes}))
+    (folder / "run.json").write_text(json.dumps({"configuration": {}} | changes))
 
 
 @pytest.mark.parametrize(
@@ -73,12 +74,18 @@ def test_a_network_is_kept_while_its_classes_are_those_of_the_labels(
     overwrite: bool,
 ) -> None:
     record(tmp_path / "labels", fingerprint="a", manifest=["m"], status="finished")
+    config = TrainSegmenterConfig(
+        str(tmp_path / "labels"), str(tmp_path / "net"), network=NetworkConfig("vit-linear")
+    )
     made = {"labels": labels, "manifest": manifest}
-    record(tmp_path / "net", decisive=made, status=status, result={"steps": 7})
-    network = NetworkConfig("vit-linear")
-    config = TrainSegmenterConfig(str(tmp_path / "labels"), str(tmp_path / "net"), network=network)
+    settings = dataclasses.asdict(config)
+    about: dict[str, Any] = {"status": status, "result": {"steps": 7}, "configuration": settings}
+    record(tmp_path / "net", decisive=made, **about)
     result, anew = kept(config, retrain=retrain)
     assert (result == {"steps": 7}, anew) == (stays, overwrite)
+    # other settings are never passed over: the job says what differs
+    other = dataclasses.replace(config, seed=9)
+    assert kept(other, retrain=retrain)[0] is None
 
 
 def test_what_is_not_there_yet_is_trained(tmp_path: Path) -> None:
