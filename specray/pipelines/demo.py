@@ -39,6 +39,7 @@ For your own images, with DINO features:
   specray edit    --input OUT --output CUTOUTS                  # transparent PNG, or a background
   specray export  --input OUT --output EXPORT --format coco     # or another that tools open
   specray report  --output OUT --edits CUTOUTS                  # and --output CLASSES
+  specray run     --input PHOTOS --output ROAD --label.classes 20   # and a network that learns them
 """
 
 
