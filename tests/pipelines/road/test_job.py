@@ -45,7 +45,7 @@ def config(folder: Path, **road: Any) -> PipelineConfig:
     run = RunConfig(shard_size=8, batch_size=4, num_workers=1)
     coarse = RefineConfig("none")
     return PipelineConfig(
-        RoadConfig(str(folder / "in"), str(folder / "out"), rounds=2, seed=1, **road),
+        RoadConfig(str(folder / "in"), str(folder / "out"), seed=1, **road),
         segment=SegmentConfig(
             "",
             "",
@@ -70,51 +70,50 @@ def config(folder: Path, **road: Any) -> PipelineConfig:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_whole_road_is_one_job_that_goes_on_where_it_was(
     ray_cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_photographs(tmp_path / "in", IMAGES)
     write_truth(tmp_path / "in", tmp_path / "truth")
     write_encoder(tmp_path / "encoder.safetensors")
-    first = run_pipeline(config(tmp_path, settled=1.0))
+    first = run_pipeline(config(tmp_path))
     assert (first["images"], first["errors"], first["classes"]) == (IMAGES, 0, CLASSES)
-    # the first round cannot be the last: nothing has been seen of how the agreement moves
-    assert first["rounds"] == len(first["agreement"]) == 2
-    assert first["classes_lost"] == [0, 0]
-    agreement = first["agreement"]
-    assert first["taken"] == (2 if agreement[1] >= agreement[0] else 1)
-    assert first["labels"] == str(tmp_path / f"out/round-{first['taken']}/labels")
-    assert [each["round"] for each in first["by_ground_truth"]] == [0, 1, 2]
+    assert first["rounds"] == len(first["agreement"]) == len(first["classes_lost"]) == 1
+    # three batches teach little: whether the round is taken is no matter here
+    place = "out/round-1/labels" if first["taken"] else "out/labels"
+    assert first["labels"] == str(tmp_path / place)
+    assert [each["round"] for each in first["by_ground_truth"]] == [0, 1]
 
     page = (tmp_path / "out/report/index.html").read_text()
     shown = (tmp_path / "out/report/pictures").iterdir()
     pictures = {path.name.rpartition("-")[2] for path in shown}
     assert pictures == {"photograph.webp", "before.webp", "after.webp"}
-    for address in ("../segments", "../labels", f"../round-{first['taken']}/labels"):
+    for address in ("../segments", "../labels", "../round-1/labels"):
         assert f'href="{address}/report/index.html"' in page
         assert (tmp_path / "out/report" / address / "report/index.html").exists()
 
     # again: nothing is done
     capsys.readouterr()
-    networks = [tmp_path / f"out/round-{r}/segmenter/segmenter.safetensors" for r in (1, 2)]
-    before = [path.read_bytes() for path in networks]
-    again = run_pipeline(config(tmp_path, settled=1.0))
+    network = tmp_path / "out/round-1/segmenter/segmenter.safetensors"
+    before = network.read_bytes()
+    again = run_pipeline(config(tmp_path))
     assert {**again, "seconds": 0} == {**first, "seconds": 0}
-    assert capsys.readouterr().err.count(" 0 shards with 0 images to do") == 4
+    assert capsys.readouterr().err.count(" 0 shards with 0 images to do") == 3
 
-    # an image more: it is segmented, labelled and predicted; the networks stay
+    # an image more: it is segmented, labelled and predicted; the network stays
     (tmp_path / "in/c.png").write_bytes(encode(photograph(99), "PNG"))
-    more = run_pipeline(config(tmp_path, settled=1.0))
+    more = run_pipeline(config(tmp_path))
     assert more["images"] == IMAGES + 1
-    assert [path.read_bytes() for path in networks] == before
+    assert network.read_bytes() == before
     assert "--retrain trains anew" in capsys.readouterr().err
     assert "c.png" in read(more["labels"], columns=["key"])["key"].to_pylist()
     scores = json.loads((tmp_path / "out/scores/scores.json").read_text())
     assert (scores["images"], scores["without_truth"]) == (IMAGES, 1)
 
     # unless they are to be trained anew, and then what they predict is, too
-    anew = run_pipeline(config(tmp_path, settled=1.0, retrain=True))
-    assert [path.read_bytes() for path in networks] != before
+    anew = run_pipeline(config(tmp_path, retrain=True))
+    assert network.read_bytes() != before
     assert anew["images"] == IMAGES + 1
     record = read_run(open_store(str(tmp_path / "out/round-1/segmenter")))
     assert record is not None and record["result"]["images"] == IMAGES + 1
