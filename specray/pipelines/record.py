@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 from typing import Any
 
 from specray.errors import UserError
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.weights import Weights
 from specray.sources import Store
-from specray.tables.run import package_versions, read_run
+from specray.tables.run import package_versions, read_run, write_run
 from specray.tables.schema import SCHEMA_VERSION
 
 
@@ -76,6 +77,32 @@ def record_of(
         "configuration": dataclasses.asdict(config),
         "versions": package_versions(),
     }
+
+
+def finish(
+    store: Store, record: dict[str, Any], found: dict[str, Any], started: float, output: str
+) -> dict[str, Any]:
+    """Publish the end of a job that commits no shards.
+
+    Parameters
+    ----------
+    store, record
+        Where, and the record of the run.
+    found
+        What the job tells.
+    started
+        By ``time.monotonic``.
+    output
+        As it was typed.
+
+    Returns
+    -------
+    The result: the job's last line.
+    """
+    seconds = round(time.monotonic() - started, 3)
+    result = {"job": record["job"], **found, "seconds": seconds, "output": output}
+    write_run(store, record | {"status": "finished", "result": result})
+    return result
 
 
 def finished_manifest(earlier: dict[str, Any] | None) -> list[str] | None:

@@ -23,7 +23,7 @@ from specray.evaluation import (
 from specray.pipelines.derived import check_place
 from specray.pipelines.evaluate.config import EvaluateConfig, MatchingRule
 from specray.pipelines.labelled import LabelRun, label_run
-from specray.pipelines.record import record_of
+from specray.pipelines.record import finish, record_of
 from specray.pipelines.truth import TruthMaps
 from specray.sources import Store, open_store
 from specray.tables.run import read_run, write_run
@@ -67,14 +67,8 @@ def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
     found = _scored(config, labels, truth)
     print(table_of(found), file=sys.stderr)
     store.write(SCORES, json.dumps(found, indent=2, ensure_ascii=False).encode())
-    result = {
-        "job": "evaluate",
-        **{name: found[name] for name in ("miou", "accuracy", "images", "without_truth")},
-        "seconds": round(time.monotonic() - started, 3),
-        "output": config.output,
-    }
-    write_run(store, record | {"status": "finished", "result": result})
-    return result
+    told = {name: found[name] for name in ("miou", "accuracy", "images", "without_truth")}
+    return finish(store, record, told, started, config.output)
 
 
 def _is_of(earlier: dict[str, Any], decisive: dict[str, Any]) -> bool:

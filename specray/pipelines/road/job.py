@@ -16,6 +16,7 @@ from specray.pipelines.given import read_given
 from specray.pipelines.labels.job import run_label
 from specray.pipelines.predict.config import PredictConfig
 from specray.pipelines.predict.job import run_predict
+from specray.pipelines.record import finish
 from specray.pipelines.report import run_report
 from specray.pipelines.road.config import PipelineConfig
 from specray.pipelines.road.keeping import Training, kept, of_another_model, overwriting
@@ -65,13 +66,7 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
 
             stack.enter_context(ray_session())
         found = _Road(stages).go()
-    result = {
-        "job": "run",
-        **found,
-        "seconds": round(time.monotonic() - started, 3),
-        "output": road.output,
-    }
-    write_run(store, record | {"status": "finished", "result": result})
+    result = finish(store, record, found, started, road.output)
     page = run_report(stages.report(road.output))
     return {**result, "report": page["location"]}
 

@@ -129,12 +129,11 @@ class Stages:
     def predict_prototypes(self) -> PredictConfig:
         """Of the first labels by prototypes."""
         given, features = self.config.predict, self.features
-        # windows are for networks
         given = dataclasses.replace(
             given,
             weights=given.weights or features.weights,
             projection=given.projection or features.projection,
-            window=None,
+            window=None,  # for networks
             accept_dinov3_licence=given.accept_dinov3_licence or features.accept_dinov3_licence,
         )
         return self._predict(given, f"{self.prototypes}/prototypes.safetensors", 0)

@@ -11,7 +11,7 @@ from specray.backbones import BackboneConfig
 from specray.errors import UserError
 from specray.pipelines.derived import check_place
 from specray.pipelines.labelled import LabelRun, label_run
-from specray.pipelines.record import record_of
+from specray.pipelines.record import finish, record_of
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
 from specray.pipelines.training.running import begin, run_training, training_resources
 from specray.pipelines.weights import Weights, load_weights
@@ -19,7 +19,6 @@ from specray.semantics.segmenter.loss import class_weights
 from specray.semantics.segmenter.segmenter_file import Segmenter
 from specray.sources import Store, open_store
 from specray.tables.counts import ShardCounts
-from specray.tables.run import write_run
 
 
 def run_train_segmenter(config: TrainSegmenterConfig) -> dict[str, Any]:
@@ -50,14 +49,7 @@ def run_train_segmenter(config: TrainSegmenterConfig) -> dict[str, Any]:
     if done is not None:
         return done
     found = _trained(config, labels, encoder, endpoint, weights, store, record)
-    result = {
-        "job": "train-segmenter",
-        **found,
-        "seconds": round(time.monotonic() - started, 3),
-        "output": config.output,
-    }
-    write_run(store, record | {"status": "finished", "result": result})
-    return result
+    return finish(store, record, found, started, config.output)
 
 
 def _check_images(config: TrainSegmenterConfig, labels: LabelRun) -> None:

@@ -8,13 +8,12 @@ import time
 from typing import Any
 
 from specray.pipelines.derived import check_place, finished_run
-from specray.pipelines.record import record_of
+from specray.pipelines.record import finish, record_of
 from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.pipelines.training.inputs import Inputs, checked_inputs
 from specray.pipelines.training.running import begin, run_training, training_resources
 from specray.sources import Store, open_store
 from specray.tables.counts import ShardCounts
-from specray.tables.run import write_run
 
 
 def run_train_primaps(config: TrainPrimapsConfig) -> dict[str, Any]:
@@ -43,14 +42,7 @@ def run_train_primaps(config: TrainPrimapsConfig) -> dict[str, Any]:
     if done is not None:
         return done
     found = _fit(config, inputs, store, record)
-    result = {
-        "job": "train-primaps",
-        **found,
-        "seconds": round(time.monotonic() - started, 3),
-        "output": config.output,
-    }
-    write_run(store, record | {"status": "finished", "result": result})
-    return result
+    return finish(store, record, found, started, config.output)
 
 
 def _record(config: TrainPrimapsConfig, inputs: Inputs, store: Store) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from specray.tables.report.records import read_reported_run
 from specray.tables.report.road.maps import PairCard, draw_pair
 from specray.tables.report.sample import Smallest, ranks_of
 
-_COLUMNS = ("key", "etag", "width", "height", "segments", "error")
+_COLUMNS: Final = ("key", "etag", "width", "height", "segments", "error")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def build_road_report(
     before, after
         The first labels, and those of the round that is shown; the same without any round.
     agreement
-        Of these two, as ``agreement.json`` has it; None where they are not of neighbouring rounds.
+        Of these two, as ``agreement.json`` has it; None without any round.
     links
         Names of stages and the addresses of their own reports.
     samples
