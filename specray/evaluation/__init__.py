@@ -25,15 +25,6 @@ from specray.evaluation.instances import (
     match_instances,
     patch_labels,
 )
-from specray.evaluation.label_spaces import (
-    CITYSCAPES,
-    COCO_STUFF,
-    ISPRS,
-    LABEL_SPACES,
-    POTSDAM,
-    LabelSpace,
-    numbered,
-)
 from specray.evaluation.semantic import (
     Confusion,
     Matching,
@@ -48,11 +39,6 @@ from specray.evaluation.semantic import (
 from specray.evaluation.spread import Spread, spread
 
 __all__ = [
-    "CITYSCAPES",
-    "COCO_STUFF",
-    "ISPRS",
-    "LABEL_SPACES",
-    "POTSDAM",
     "AveragePrecision",
     "Confusion",
     "CorLoc",
@@ -60,7 +46,6 @@ __all__ = [
     "ForegroundScore",
     "ForegroundSums",
     "InstanceSums",
-    "LabelSpace",
     "Matching",
     "Prediction",
     "Scores",
@@ -83,7 +68,6 @@ __all__ = [
     "match_detections",
     "match_instances",
     "mean_of_groups",
-    "numbered",
     "patch_labels",
     "score",
     "spread",

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from specray.datasets.label_spaces import LABEL_SPACES, LabelSpace, numbered
 from specray.errors import ImageError, UserError
-from specray.evaluation import LABEL_SPACES, LabelSpace, numbered
 from specray.masks import ImageGeometry, seen_labels
 from specray.sources import Store, open_store
 

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
+from specray.datasets.label_spaces import IGNORED
 from specray.errors import UserError
 from specray.evaluation import Confusion, confusion
-from specray.evaluation.label_spaces import IGNORED
 from specray.pipelines.evaluate.summing import Task, label_rows, summed
 from specray.pipelines.labelled import UNLABELLED, LabelRun, label_map
 from specray.pipelines.truth import TruthMaps

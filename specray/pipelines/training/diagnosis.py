@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from specray.datasets.label_spaces import IGNORED
 from specray.evaluation import Confusion, Scores, confusion, hungarian_by_pixels, score
-from specray.evaluation.label_spaces import IGNORED
 from specray.pipelines.training.index import Group
 from specray.pipelines.training.samples import MASK_COLUMNS, KeptFeatures, Sample, samples_of
 from specray.pipelines.truth import TruthMaps

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
+from specray.datasets.label_spaces import numbered
 from specray.errors import UserError
-from specray.evaluation import numbered
 from specray.masks import ImageGeometry
 from specray.pipelines.derived import SegmentRun, finished_run
 from specray.pipelines.training.config import DiagnosisConfig, TrainPrimapsConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from specray.evaluation.label_spaces import (
+from specray.datasets.label_spaces import (
     CITYSCAPES,
     COCO_STUFF,
     IGNORED,

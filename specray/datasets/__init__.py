@@ -1,0 +1,1 @@
+"""Labelled datasets in their publishers' layouts, as ground truth for scores."""
