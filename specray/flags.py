@@ -2,7 +2,7 @@
 
 A job's flags, its YAML and its help come from one dataclass and its docstring. ``--config
 FILE.yaml`` is read as if its entries stood on the command line before the flags, so flags
-override it.
+override it; so does a file the one that it names as its ``base``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def parse(config_type: type[Any], prog: str, args: Sequence[str]) -> Any:
         Wrong flags (2), or ``--help`` (0), as argparse does.
     """
     files, flags = _split_config(args)
-    given = [flag for file in files for flag in _flags(config_type, _read_yaml(file))]
+    trees = (tree for file in files for tree in _trees(file))
+    given = [flag for tree in trees for flag in _flags(config_type, tree)]
     return _parsed(config_type, prog, [*given, *flags])
 
 
@@ -54,12 +55,12 @@ def parse_stages(config_type: type[Any], prog: str, args: Sequence[str]) -> Any:
     types = get_type_hints(config_type)
     files, flags = _split_config(args)
     given: dict[str, list[str]] = {name: [] for name in (own, *filled)}
-    for file in files:
-        for name, value in _read_yaml(file).items():
+    for tree in (tree for file in files for tree in _trees(file)):
+        for name, value in tree.items():
             if name in filled and not isinstance(value, dict):
                 raise UserError(f"--config: {name!r} must be a mapping")
-            place, tree = (name, value) if name in filled else (own, {name: value})
-            given[place] += _flags(types[place], tree)
+            place, part = (name, value) if name in filled else (own, {name: value})
+            given[place] += _flags(types[place], part)
     for place, flag in _of_stages(flags, own, tuple(filled)):
         given[place].append(flag)
     for stage, names in filled.items():
@@ -131,6 +132,28 @@ def _split_config(args: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             flags.append(arg)
     return files, flags
+
+
+def _trees(file: str) -> list[dict[str, Any]]:
+    """A file's entries, after those of the file that its ``base`` names, relative to itself.
+
+    Raises
+    ------
+    UserError
+        A file cannot be read, or is its own base.
+    """
+    found: list[dict[str, Any]] = []
+    place, seen = Path(file), set[Path]()
+    while True:
+        if place.resolve() in seen:
+            raise UserError(f"--config {file}: {place} is a base of itself")
+        seen.add(place.resolve())
+        tree = _read_yaml(str(place))
+        base = tree.pop("base", None)
+        found.insert(0, tree)
+        if base is None:
+            return found
+        place = place.parent / str(base)
 
 
 def _read_yaml(file: str) -> dict[str, Any]:

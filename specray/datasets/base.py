@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,6 +16,19 @@ from specray.evaluation.boxes import Boxes
 Kind = Literal["boxes", "mask", "classes", "instances", "panoptic"]
 """What there may be of an image: boxes of its objects, the mask of its foreground, the class of
 every pixel, its instances, the segments of a panoptic map."""
+
+
+def stem(key: str) -> str:
+    """What a key of a dataset and one of a prediction have in common if they are one image.
+
+    The path without the suffix: a label map does not know whether its photograph is a JPEG.
+
+    Examples
+    --------
+    >>> stem("cows/00005.jpg") == stem("cows/00005.png") == "cows/00005"
+    True
+    """
+    return str(PurePosixPath(key).with_suffix(""))
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,8 @@ class PanopticTruth:
 class Truth:
     """What is known of one image; None is what was not asked for."""
 
+    size: tuple[int, int] | None = None
+    """(H, W) of the image; None where the ground truth does not tell."""
     boxes: Boxes | None = None
     """(M, 4) [xmin, ymin, xmax, ymax] in pixels from 0, the maximum exclusive; without crowds."""
     mask: NDArray[np.bool_] | None = None
@@ -55,14 +71,14 @@ class Truths(Protocol):
         Parameters
         ----------
         key
-            Of `Dataset.keys`.
+            Of `Dataset.keys`, or with another suffix: keys of one `stem` are one image.
         wanted
             Some of `Dataset.kinds`.
 
         Raises
         ------
         UserError
-            A file of the dataset is missing or damaged; names it.
+            A file of the dataset is missing or damaged; names it. Or it does not know the image.
         """
 
 
@@ -87,6 +103,9 @@ class Dataset(Protocol):
     def keys(self) -> list[str]:
         """Every image that has ground truth, sorted; as specray has them, relative to `images`.
 
+        Where the dataset does not know the suffix of its photographs, a key is the name of the
+        file of ground truth. So images are looked up by their `stem`, of which no two are equal.
+
         Raises
         ------
         UserError
@@ -96,5 +115,14 @@ class Dataset(Protocol):
     def group(self, key: str) -> str | None:
         """The video or sequence of an image; None where images are independent."""
 
+    def numbers(self) -> Mapping[int, str]:
+        """Keys of the images by the ids that annotation files give them; empty without such."""
+
     def truths(self, keys: Sequence[str]) -> Truths:
-        """The ground truth of some of its images."""
+        """The ground truth of some of its images; keys of which it knows nothing are left out.
+
+        Raises
+        ------
+        UserError
+            As `keys`.
+        """

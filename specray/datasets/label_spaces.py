@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+TruthSpace = Literal["cityscapes", "coco-stuff", "potsdam", "isprs"]
+"""Names of `LABEL_SPACES`, as flags take them."""
 
 IGNORED: Final = 255
 """Pixels that do not count."""
@@ -112,7 +115,7 @@ def numbered(classes: int) -> LabelSpace:
     return _space({str(number): [number] for number in range(classes)})
 
 
-LABEL_SPACES: Final = {
+LABEL_SPACES: Final[Mapping[TruthSpace, LabelSpace]] = {
     "cityscapes": CITYSCAPES,
     "coco-stuff": COCO_STUFF,
     "potsdam": POTSDAM,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from itertools import product
 from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
@@ -13,6 +12,17 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.cocoeval import COCOeval
 
+from specray.evaluation.matches import (
+    AREAS,
+    THRESHOLDS,
+    Matches,
+    Ranked,
+    collected,
+    matches_of,
+    ranked,
+    together,
+)
+from specray.evaluation.precision_recall import Curve, average_precision, curves, recall
 from specray.evaluation.sizes import check_sizes
 from specray.masks.rle import RLE
 
@@ -60,21 +70,7 @@ class AveragePrecision:
     ar100: float
 
 
-@dataclass(frozen=True)
-class Matches:
-    """What AP needs to know of one image: A ranges of area, T thresholds, D predictions."""
-
-    scores: NDArray[np.float64]
-    """(D,), descending; at most 100."""
-    matched: NDArray[np.bool_]
-    """(A, T, D) the prediction found an instance."""
-    ignored: NDArray[np.bool_]
-    """(A, T, D) the prediction counts neither as right nor as wrong."""
-    instances: NDArray[np.int64]
-    """(A,) instances to find."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """Predictions matched to the ground truth, for AP over any set of images.
 
@@ -83,45 +79,74 @@ class Detections:
     images nor on how they were split.
     """
 
-    images: Mapping[str, Matches] = field(default_factory=dict)
-    """By key, without images that have neither predictions nor instances."""
+    parts: tuple[Matches, ...] = ()
+    """Of disjoint sets, without images that have neither predictions nor instances."""
 
     def __add__(self, other: Detections) -> Detections:
-        if twice := self.images.keys() & other.images.keys():
-            raise ValueError(f"evaluated twice: {min(twice)!r}")
-        return Detections({**self.images, **other.images})
+        for ours, theirs in product(self.parts, other.parts):
+            if not ours.predictions.keys().isdisjoint(theirs.predictions.keys()):
+                twice = min(ours.predictions.keys() & theirs.predictions.keys())
+                raise ValueError(f"evaluated twice: {twice!r}")
+        return Detections(collected((*self.parts, *other.parts)))
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the images, sorted; without those that have neither predictions nor instances."""
+        return sorted(key for part in self.parts for key in part.predictions)
 
     def finish(self) -> AveragePrecision:
         """AP and AR over all images, by COCO's accumulation."""
-        images = [self.images[key] for key in sorted(self.images)]
-        evaluation = _evaluation("rle")  # what was compared no longer matters
-        evaluation.params.imgIds = list(range(len(images)))
-        evaluation._paramsEval = evaluation.params
-        evaluation.evalImgs = [
-            {
-                "dtScores": image.scores,
-                "dtMatches": image.matched[area],
-                "dtIgnore": image.ignored[area],
-                "gtIgnore": np.zeros(image.instances[area]),
-            }
-            for area in range(len(evaluation.params.areaRng))
-            for image in images
-        ]
-        with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
-            evaluation.accumulate()
-        precision = evaluation.eval["precision"][:, :, 0]  # (T, recalls, A, limits)
-        recall = evaluation.eval["recall"][:, 0]  # (T, A, limits)
+        if not self.parts:
+            return AveragePrecision(*[float("nan")] * len(fields(AveragePrecision)))
+        ranking = ranked(together(self.parts))
+        once = np.ones((len(ranking.instances), 1), dtype=np.int64)
+        precision = [_figures(average_precision, ranking, area, once)[0] for area in range(AREAS)]
+        best = [ranking.best(limit) for limit in (1, 10, 100)]
+        recalls = [float(_figures(recall, each, 0, once).mean()) for each in best]
+        means = [float(each.mean()) for each in precision]
         return AveragePrecision(
-            ap=_mean(precision[:, :, 0, 2]),
-            ap50=_mean(precision[0, :, 0, 2]),
-            ap75=_mean(precision[5, :, 0, 2]),
-            ap_small=_mean(precision[:, :, 1, 2]),
-            ap_medium=_mean(precision[:, :, 2, 2]),
-            ap_large=_mean(precision[:, :, 3, 2]),
-            ar1=_mean(recall[:, 0, 0]),
-            ar10=_mean(recall[:, 0, 1]),
-            ar100=_mean(recall[:, 0, 2]),
+            ap=means[0],
+            ap50=float(precision[0][0]),
+            ap75=float(precision[0][5]),
+            ap_small=means[1],
+            ap_medium=means[2],
+            ap_large=means[3],
+            ar1=recalls[0],
+            ar10=recalls[1],
+            ar100=recalls[2],
         )
+
+    def replicates(self, weights: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """AP and AR of sets in which an image is as often as its weight says.
+
+        Parameters
+        ----------
+        weights
+            (images, R), rows in the order of `keys`: those of `replicate_weights`. A column of ones
+            gives the figures of `finish`.
+
+        Returns
+        -------
+        (R,) float64 each of ``ap``, ``ap50`` and ``ar100``; NaN where there is nothing to find.
+
+        Raises
+        ------
+        ValueError
+            If there is not a row per image, or a weight is below 0.
+        """
+        images = sum(map(len, self.parts))
+        if len(weights) != images or (weights < 0).any():
+            raise ValueError(f"weights of {images} images, 0 or more: {weights.shape=}")
+        if not self.parts:
+            return {name: np.full(weights.shape[1], np.nan) for name in ("ap", "ap50", "ar100")}
+        ranking = ranked(together(self.parts))
+        precision = _figures(average_precision, ranking, 0, weights)
+        recalls = _figures(recall, ranking, 0, weights)
+        return {
+            "ap": precision.mean(axis=1),
+            "ap50": precision[:, 0],
+            "ar100": recalls.mean(axis=1),
+        }
 
 
 def match_detections(
@@ -168,13 +193,14 @@ def match_detections(
     per_area = [
         evaluation.evaluateImg(image, category, area, params.maxDets[-1]) for area in params.areaRng
     ]
-    matches = Matches(
-        scores=np.array(per_area[0]["dtScores"], dtype=np.float64),
+    matches = matches_of(
+        key,
+        scores=per_area[0]["dtScores"],
         matched=np.stack([each["dtMatches"] > 0 for each in per_area]),
         ignored=np.stack([each["dtIgnore"] for each in per_area]),
-        instances=np.array([np.count_nonzero(each["gtIgnore"] == 0) for each in per_area]),
+        instances=[int(np.count_nonzero(each["gtIgnore"] == 0)) for each in per_area],
     )
-    return Detections({key: matches})
+    return Detections((matches,))
 
 
 def _evaluation(shape: Shape) -> Any:
@@ -209,6 +235,15 @@ def _true(identity: int, instance: TrueInstance, shape: Shape) -> dict[str, Any]
     }
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    """COCO writes -1 everywhere if there is no instance to find."""
-    return float("nan") if values.min() < 0 else float(values.mean())
+def _figures(
+    figure: Callable[[Curve, NDArray[np.int64], int], float],
+    ranking: Ranked,
+    area: int,
+    weights: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """(R, T) of a range of area, by (images, R) weights."""
+    every = curves(ranking, area)
+    instances = ranking.instances[:, area].astype(np.int64) @ weights
+    columns = zip(np.ascontiguousarray(weights.T), instances.tolist(), strict=True)
+    rows = [[figure(curve, column, count) for curve in every] for column, count in columns]
+    return np.array(rows).reshape(-1, THRESHOLDS)

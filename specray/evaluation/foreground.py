@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from specray.evaluation.means import on_grid
 from specray.evaluation.sizes import check_shapes
 
 
@@ -25,7 +26,11 @@ class ForegroundScore:
 
 @dataclass(frozen=True)
 class ForegroundSums:
-    """Sums over images; states of disjoint sets of images add up to the state of their union."""
+    """Sums over images; states of disjoint sets of images add up to the state of their union.
+
+    The figures of an image are rounded to multiples of 2**-32: floats that add up exactly, in any
+    order, up to two million images.
+    """
 
     iou: float = 0.0
     accuracy: float = 0.0
@@ -67,7 +72,7 @@ def foreground(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Foreg
     union = np.count_nonzero(prediction | truth)
     iou, f1 = (both / union, 2 * both / (both + union)) if union else (0.0, 0.0)
     accuracy = np.count_nonzero(prediction == truth) / truth.size
-    return ForegroundSums(iou, accuracy, f1, images=1)
+    return ForegroundSums(on_grid(iou), on_grid(accuracy), on_grid(f1), images=1)
 
 
 def mean_of_groups(groups: Iterable[ForegroundSums]) -> ForegroundScore:
@@ -79,5 +84,8 @@ def mean_of_groups(groups: Iterable[ForegroundSums]) -> ForegroundScore:
         One state per group; empty groups are left out.
     """
     scores = [group.finish() for group in groups if group.images]
-    sums = [ForegroundSums(score.iou, score.accuracy, score.f1, images=1) for score in scores]
+    sums = [
+        ForegroundSums(on_grid(each.iou), on_grid(each.accuracy), on_grid(each.f1), images=1)
+        for each in scores
+    ]
     return sum(sums, start=ForegroundSums()).finish()

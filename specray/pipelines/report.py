@@ -15,6 +15,7 @@ from specray.tables.report import (
     LabelReportSummary,
     ReportSummary,
     RoadReportSummary,
+    ScoreReportSummary,
     build_label_report,
     build_report,
     build_road_report,
@@ -25,13 +26,14 @@ from specray.tables.run import read_run
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Write report/index.html into the output of a segment, label, predict or whole run.
+    """Write report/index.html into the output of a segment, label, predict, evaluate or whole run.
 
     A static page without scripts. Of a segment run: key figures, a sample of images with their
     masks, distributions, the most doubtful images, errors, and how the run was made. Of a label
     run: a card for each class with regions of it, how the number of classes was chosen, which are
     together, how they merge, and label maps; of a predict run what of this there is; of specray run
-    its labels before and after self-training. One pass over the Parquet; the size of the report
+    its labels before and after self-training; of an evaluate run its scores and the images that
+    were done worst and best. One pass over the Parquet; the size of the report
     does not grow with the number of images.
 
     Try: specray report --output out/
@@ -39,7 +41,7 @@ class ReportConfig:
     Parameters
     ----------
     output
-        Where the segment, label, predict or run job wrote: a folder or URI.
+        Where the segment, label, predict, evaluate or run job wrote: a folder or URI.
     edits
         Where an edit job of this segment run wrote: its cut-outs are shown as well.
     input
@@ -131,6 +133,14 @@ def _report_road(config: ReportConfig, output: Store, run: dict[str, Any]) -> Ro
     )
 
 
+def _report_scores(config: ReportConfig, output: Store, run: dict[str, Any]) -> ScoreReportSummary:
+    _refuse_edits(config)
+    from specray.pipelines.evaluate.showing import report_scores
+
+    cases = min(config.samples, _CASES)
+    return report_scores(output, run, images=config.input, cases=cases, endpoint=config.endpoint)
+
+
 def _link(output: Store, place: str) -> str:
     """From the page of an output to that of a place, which may lie within the output."""
     root = output.uri.rstrip("/")
@@ -144,12 +154,15 @@ def _refuse_edits(config: ReportConfig) -> None:
         raise UserError("--edits belongs to a segment run; a run of classes has no cut-outs")
 
 
+_CASES: Final = 12
+"""Worst images of a task that are shown, and best ones, at most."""
+
 _REPORTS: Final[
     dict[
         str,
         Callable[
             [ReportConfig, Store, dict[str, Any]],
-            ReportSummary | LabelReportSummary | RoadReportSummary,
+            ReportSummary | LabelReportSummary | RoadReportSummary | ScoreReportSummary,
         ],
     ]
 ] = {
@@ -157,5 +170,6 @@ _REPORTS: Final[
     "label": _report_labels,
     "predict": _report_predictions,
     "run": _report_road,
+    "evaluate": _report_scores,
 }
 """By the job that wrote the output."""

@@ -1,15 +1,21 @@
-"""COCO's AP and AR, against faster-coco-eval on the whole set at once."""
+"""COCO's AP and AR, against pycocotools and faster-coco-eval on the whole set at once."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
+import operator
+import pickle
 from dataclasses import astuple
+from functools import reduce
 
 import numpy as np
 import pytest
 from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+from pycocotools.cocoeval import COCOeval
 
 from specray.evaluation import (
     AveragePrecision,
@@ -17,9 +23,12 @@ from specray.evaluation import (
     Prediction,
     TrueInstance,
     match_detections,
+    replicate_weights,
 )
 from specray.evaluation.average_precision import Shape
+from specray.evaluation.matches import matches_of
 from specray.masks import RLE
+from tests.evaluation.shards import sums_in_any_order
 
 SIDE = 200
 Image = tuple[list[Prediction], list[TrueInstance]]
@@ -91,6 +100,63 @@ def by_faster_coco_eval(images: dict[str, Image], shape: Shape) -> list[float]:
     return list(evaluation.stats[:9])
 
 
+class Flags:
+    """What matching says of an image, at random."""
+
+    def __init__(
+        self,
+        scores: NDArray[np.float64],
+        matched: NDArray[np.bool_],
+        ignored: NDArray[np.bool_],
+        instances: NDArray[np.int64],
+    ) -> None:
+        self.scores = scores
+        self.matched = matched
+        self.ignored = ignored
+        self.instances = instances
+
+    @staticmethod
+    def random(seed: int, distinct: bool = False) -> Flags:
+        """Few different scores, or many; sometimes no prediction, sometimes a hundred."""
+        generator = np.random.default_rng(seed)
+        count = int(generator.choice([0, 1, 6, 14, 100], p=[0.1, 0.1, 0.5, 0.2, 0.1]))
+        scores = generator.random(count) if distinct else generator.integers(1, 6, count) / 5
+        matched = generator.random((4, 10, count)) < 0.4
+        # more instances than are found
+        instances = matched.any(axis=1).sum(axis=1) + generator.integers(0, 3, 4)
+        ignored = generator.random((4, 10, count)) < 0.2
+        return Flags(np.sort(scores)[::-1], matched, ignored, instances)
+
+    def state(self, key: str) -> Detections:
+        flags = self.matched, self.ignored, self.instances.tolist()
+        return Detections((matches_of(key, self.scores.tolist(), *flags),))
+
+
+def by_pycocotools(sample: list[Flags]) -> list[float]:
+    """Its accumulation alone: AP of all, at 0.50 and 0.75, of three sizes, AR of three limits."""
+    evaluation = COCOeval(iouType="segm")
+    evaluation.params.useCats = 0
+    evaluation.params.imgIds = list(range(len(sample)))
+    evaluation._paramsEval = evaluation.params
+    evaluation.evalImgs = [
+        {
+            "dtScores": flags.scores,
+            "dtMatches": flags.matched[area],
+            "dtIgnore": flags.ignored[area],
+            "gtIgnore": np.zeros(flags.instances[area]),
+        }
+        for area in range(4)
+        for flags in sample
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][:, :, 0]  # (T, recalls, A, limits)
+    recall = evaluation.eval["recall"][:, 0]  # (T, A, limits)
+    by_area = [float(precision[:, :, area, 2].mean()) for area in range(4)]
+    fixed = [float(precision[threshold, :, 0, 2].mean()) for threshold in (0, 5)]
+    return [by_area[0], *fixed, *by_area[1:], *recall[:, 0].mean(axis=0).tolist()]
+
+
 def state(images: dict[str, Image], shape: Shape = "rle") -> Detections:
     each = (match_detections(key, *image, shape) for key, image in images.items())
     return sum(each, start=Detections())
@@ -102,7 +168,70 @@ def test_figures_agree_with_faster_coco_eval(shape: Shape) -> None:
     assert any(each["iscrowd"] for _, truth in sample.values() for each in truth)
     expected = by_faster_coco_eval(sample, shape)
     assert 0 < min(expected) < max(expected) < 1
-    assert astuple(state(sample, shape).finish()) == pytest.approx(expected)
+    assert astuple(state(sample, shape).finish()) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_accumulation_agrees_with_pycocotools(seed: int) -> None:
+    sample = {f"{each:03}": Flags.random(100 * seed + each) for each in range(40)}
+    found = reduce(operator.add, (flags.state(key) for key, flags in sample.items())).finish()
+    expected = by_pycocotools(list(sample.values()))
+    assert astuple(found) == pytest.approx(expected, abs=1e-12)
+
+
+def test_figures_are_the_same_however_images_are_divided() -> None:
+    states = [Flags.random(each).state(f"{each}") for each in range(50)]
+    weights = np.stack([replicate_weights(0, f"{each}", 5) for each in range(50)])
+    totals = list(sums_in_any_order(states))
+    for total in totals[1:]:
+        assert total.keys == totals[0].keys == sorted(f"{each}" for each in range(50))
+        assert total.finish() == totals[0].finish()
+        first = totals[0].replicates(weights)
+        for name, figures in total.replicates(weights).items():
+            np.testing.assert_array_equal(figures, first[name])
+
+
+def test_replicate_in_which_each_image_counts_once_is_the_plain_figure() -> None:
+    total = state(images())
+    found, plain = total.replicates(np.ones((len(total.keys), 2), dtype=np.int64)), total.finish()
+    assert list(found) == ["ap", "ap50", "ar100"]
+    for name, figures in found.items():
+        assert figures.tolist() == [getattr(plain, name)] * 2
+
+
+def test_weight_of_an_image_is_how_often_it_is_there() -> None:
+    sample = {f"{each:02}": Flags.random(each, distinct=True) for each in range(25)}
+    total = reduce(operator.add, (flags.state(key) for key, flags in sample.items()))
+    weights = np.stack([replicate_weights(1, key, 8) for key in total.keys])
+    assert weights.max() > 2 and (weights == 0).any()
+    found = total.replicates(weights)
+    for replicate, column in enumerate(weights.T.tolist()):
+        copies = [
+            sample[key].state(f"{key}, copy {copy}")
+            for key, weight in zip(total.keys, column, strict=True)
+            for copy in range(weight)
+        ]
+        repeated = reduce(operator.add, copies).finish()
+        for name, figures in found.items():
+            assert figures[replicate] == pytest.approx(getattr(repeated, name), abs=1e-12)
+
+
+def test_replicate_without_instances_is_not_a_number() -> None:
+    total = Flags.random(1).state("a") + Flags.random(2).state("b")
+    assert np.isnan(total.replicates(np.zeros((2, 1), dtype=np.int64))["ap"]).all()
+    assert np.isnan(Detections().replicates(np.ones((0, 3), dtype=np.int64))["ar100"]).all()
+    for wrong in (np.ones((3, 1), dtype=np.int64), np.full((2, 1), -1)):
+        with pytest.raises(ValueError, match="weights of 2 images"):
+            total.replicates(wrong)
+
+
+def test_state_is_small_and_of_few_parts() -> None:
+    total = Detections()
+    for each in range(1000):
+        matched = np.zeros((4, 10, 6), dtype=np.bool_)
+        total += Detections((matches_of(f"{each:012}", [0.5] * 6, matched, matched, [1] * 4),))
+    assert len(total.parts) <= 10
+    assert len(pickle.dumps(total)) < 1000 * (6 * 24 + 16 + 30)
 
 
 def test_score_depends_neither_on_the_order_of_images_nor_on_shards() -> None:
@@ -145,6 +274,15 @@ def test_image_is_not_evaluated_twice() -> None:
     once = match_detections("a.jpg", *random_image(0, misses=1), "rle")
     with pytest.raises(ValueError, match=r"twice: 'a\.jpg'"):
         once + once
+
+
+def test_image_is_not_evaluated_twice_in_a_large_set() -> None:
+    states = [Flags.random(each).state(f"{each}") for each in range(100)]
+    total = reduce(operator.add, states)
+    for again in (states[0], states[57], states[3] + states[99]):
+        for one, other in ((total, again), (again, total)):
+            with pytest.raises(ValueError, match="twice"):
+                one + other
 
 
 def test_standard_output_stays_clean(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from specray.evaluation import ForegroundScore, ForegroundSums, foreground, mean_of_groups
+from tests.evaluation.shards import sums_in_any_order
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -36,6 +37,14 @@ def test_groups_count_alike_whatever_their_number_of_images() -> None:
     groups = [ForegroundSums(9.0, 9.0, 8.0, 10), ForegroundSums(0.1, 0.5, 0.4, 1)]
     score = mean_of_groups([*groups, ForegroundSums()])
     assert astuple(score) == pytest.approx((0.5, 0.7, 0.6))
+
+
+def test_scores_are_the_same_however_images_are_divided() -> None:
+    random = np.random.default_rng(0)
+    states = [foreground(*(random.random((2, 13, 17)) < 0.4)) for _ in range(60)]
+    assert len(set(sums_in_any_order(states))) == 1
+    groups = [states[0] + states[1], *states[2:]]
+    assert len({mean_of_groups([groups[i] for i in random.permutation(59)]) for _ in range(9)}) == 1
 
 
 def test_score_of_nothing_is_not_a_number() -> None:

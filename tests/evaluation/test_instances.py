@@ -18,6 +18,7 @@ from specray.evaluation import (
     patch_labels,
 )
 from specray.masks import RLE
+from tests.evaluation.shards import sums_in_any_order
 
 
 def random_ids(seed: int, ids: int) -> NDArray[np.int64]:
@@ -85,6 +86,11 @@ def test_patches_take_the_pixel_of_the_floor_rule() -> None:
 def test_images_count_alike_and_parts_add_up_to_the_whole() -> None:
     states = [match_instances(np.full((1, 1), iou)) for iou in (0.25, 0.5, 1.0)]
     assert states[0] + states[1] + states[2] == InstanceSums(iou=1.75, images=3)
+
+
+def test_score_is_the_same_however_images_are_divided() -> None:
+    states = [instance_iou(random_ids(i, 4), random_ids(i + 99, 3)) for i in range(60)]
+    assert len(set(sums_in_any_order(states))) == 1
 
 
 def test_score_of_nothing_is_not_a_number() -> None:

@@ -16,7 +16,7 @@ from specray.pipelines.segmenter.config import TrainSegmenterConfig
 from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.semantics.segmenter.config import NetworkConfig
 
-Labels = Literal["label", "primaps"]
+Labels = Literal["label", "primaps", "none"]
 
 _FILLED: Final = ""
 """Stands where the job fills a place in."""
@@ -50,7 +50,10 @@ class RoadConfig:
     labels
         Where the first labels come from: `label`, the clusters of specray label; `primaps`, the
         prototypes of specray train-primaps, which take --segment.methods primaps --segment.keep
-        views.
+        views; `none`: there are none, and the segments are what is scored.
+    test
+        Other images that labels are made of in the end, by the classes, prototypes or network of
+        the input, and that are scored instead of it: a folder or URI.
     rounds
         Of self-training at most; 0 ends with the first labels.
     settled
@@ -61,6 +64,9 @@ class RoadConfig:
         trained, train them anew; else they are applied as they are.
     seed
         Seed of everything random, in all stages.
+    seeds
+        Go the whole road once for each of these seeds, in a folder of its own, and score all of
+        them together: mean and deviation.
     endpoint
         URL of an S3-compatible store for s3:// URIs. Credentials come from the environment.
     """
@@ -69,10 +75,12 @@ class RoadConfig:
     output: str
     segments: str | None = None
     labels: Labels = "label"
+    test: str | None = None
     rounds: int = 1
     settled: float = 0.98
     retrain: bool = False
     seed: int = 0
+    seeds: tuple[int, ...] = ()
     endpoint: str | None = None
 
     def __post_init__(self) -> None:
@@ -100,7 +108,7 @@ class PipelineConfig:
         )
     )
     predict: PredictConfig = field(default_factory=lambda: PredictConfig(_FILLED, _FILLED, _FILLED))
-    evaluate: EvaluateConfig = field(default_factory=lambda: EvaluateConfig(_FILLED, _FILLED))
+    evaluate: EvaluateConfig = field(default_factory=lambda: EvaluateConfig((), _FILLED))
     report: ReportConfig = field(default_factory=lambda: ReportConfig(_FILLED))
 
     OWN: ClassVar[str] = "road"

@@ -21,6 +21,7 @@ from specray.pipelines.report import run_report
 from specray.pipelines.road.config import PipelineConfig
 from specray.pipelines.road.keeping import Training, kept, of_another_model, overwriting
 from specray.pipelines.road.rounds import ended, round_agreement, taken
+from specray.pipelines.road.seeds import run_seeds
 from specray.pipelines.road.stages import Stages
 from specray.pipelines.segment import run_segment
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
@@ -45,6 +46,8 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
         Stages do not fit together, or that of a stage: what is there stays, the same command
         continues.
     """
+    if config.road.seeds:
+        return run_seeds(config, run_pipeline)
     started = time.monotonic()
     stages = Stages(config)
     stages.check()
@@ -67,7 +70,9 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
             stack.enter_context(ray_session())
         found = _Road(stages).go()
     result = finish(store, record, found, started, road.output)
-    page = run_report(stages.report(road.output))
+    # segments have a page of their own, labels before and after one together
+    place = stages.segments if road.labels == "none" else road.output
+    page = run_report(stages.report(place))
     return {**result, "report": page["location"]}
 
 
@@ -84,13 +89,21 @@ class _Road:
         stages = self._stages
         if self._road.segments is None:
             _begin("segment")
-            run_segment(stages.segment())
+            segmented = run_segment(stages.segment())
+            if self._road.labels == "none":
+                return self._of_segments(segmented)
+        elif self._road.labels == "none":
+            return self._of_segments({})
         labelled = self._label()
         while self._goes_on():
             self._round(len(self._agreements) + 1)
         numbers = range(len(self._agreements) + 1)
-        scores = [self._scored(number) for number in numbers]
         chosen = taken(self._agreements)
+        scores = []
+        if self._road.test is not None:
+            scores = [self._test(chosen)]
+        elif stages.scored:
+            scores = [self._scored(number) for number in numbers]
         # a round that is not taken is shown nevertheless, if there is no other
         shown = chosen or len(self._agreements)
         _begin("report")
@@ -117,7 +130,53 @@ class _Road:
                 "change": self._change(shown),
             },
             "reports": {name: self._uri(place) for name, place in reports.items()},
-            **({"by_ground_truth": scores} if any(scores) else {}),
+            **self._told(scores, chosen),
+        }
+
+    def _of_segments(self, segmented: dict[str, Any]) -> dict[str, Any]:
+        """Without labels: the segments, and what they score."""
+        counts = {name: segmented[name] for name in ("images", "errors") if name in segmented}
+        found: dict[str, Any] = counts | {"segments": self._uri(self._stages.segments)}
+        if self._stages.scored:
+            _begin("evaluate: the segments")
+            config = self._stages.evaluate_segments()
+            found |= {"scores": config.output, "figures": run_evaluate(config)["figures"]}
+        return found
+
+    def _test(self, number: int) -> dict[str, Any]:
+        """Label the test images by what was taken, and score them."""
+        stages = self._stages
+        if number == 0 and self._road.labels == "label":
+            _begin("test: segment")
+            run_segment(stages.segment_test())
+            _begin("test: label")
+            run_label(stages.label_test())
+        else:
+            _begin("test: predict")
+            _predicted(stages.predict_test(number))
+        if not stages.scored:
+            return {}
+        _begin("test: evaluate")
+        return run_evaluate(stages.evaluate_test()) | {"round": number}
+
+    def _told(self, scores: list[dict[str, Any]], chosen: int) -> dict[str, Any]:
+        """Of the scores, as the result has them."""
+        if self._road.test is not None:
+            scored = {"scores": scores[0].get("output"), "figures": scores[0].get("figures")}
+            return {"test_labels": self._uri(self._stages.test_labels), **scored}
+        if not scores:
+            return {}
+        rule = self._stages.config.evaluate.matching
+        names = ("miou", "accuracy")
+        by_ground_truth: list[dict[str, Any]] = [
+            {"round": number}
+            | {name: round(each["figures"][f"semantic.{rule}.{name}"], 6) for name in names}
+            for number, each in enumerate(scores)
+        ]
+        return {
+            "by_ground_truth": by_ground_truth,
+            "scores": scores[chosen]["output"],
+            "figures": scores[chosen]["figures"],
         }
 
     def _goes_on(self) -> bool:
@@ -179,13 +238,9 @@ class _Road:
         kept_in = open_store(f"{self._road.output.rstrip('/')}{folder}", endpoint)
         return round_agreement(kept_in, labels(new), labels(old), endpoint)
 
-    def _scored(self, number: int) -> dict[str, Any] | None:
-        config = self._stages.evaluate(number)
-        if config.truth.truth is None:
-            return None
+    def _scored(self, number: int) -> dict[str, Any]:
         _begin(f"evaluate: {'round ' + str(number) if number else 'the first labels'}")
-        found = run_evaluate(config)
-        return {name: round(found[name], 6) for name in ("miou", "accuracy")} | {"round": number}
+        return run_evaluate(self._stages.evaluate(number))
 
 
 def _predicted(predict: PredictConfig) -> dict[str, Any]:

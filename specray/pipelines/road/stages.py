@@ -49,11 +49,19 @@ class Stages:
                 f"--label.source {source} needs --segment."
                 + ("keep features" if source == "patches" else f"methods {source}")
             )
+        if road.labels == "none" and (road.rounds or road.test):
+            raise UserError(
+                "--labels none leaves nothing to learn from: pass --rounds 0, and no --test"
+            )
         if road.rounds:
             self.train_segmenter(1)
-        truth = self.config.evaluate.truth.maps(road.endpoint)
-        if truth is not None and next(truth.store.list((".png",)), None) is None:
-            raise UserError(f"--evaluate.truth: there is no PNG in {truth.store.uri}")
+        if self.scored:
+            self.config.evaluate.truth.open(road.endpoint).keys()  # refuses what is not there
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is ground truth."""
+        return self.config.evaluate.truth.truth is not None
 
     @cached_property
     def features(self) -> BackboneConfig:
@@ -86,17 +94,49 @@ class Stages:
         """Where the scores of these are."""
         return self._place(f"round-{number}/scores" if number else "scores")
 
+    @property
+    def test_labels(self) -> str:
+        """Where those of the test images are."""
+        return self._place("test/labels")
+
     def segment(self) -> SegmentConfig:
         """Of the segment stage."""
+        road = self.config.road
+        return self._segment(self._filled(input=road.input, output=self.segments))
+
+    def segment_test(self) -> SegmentConfig:
+        """Of the test images, as the input was segmented."""
+        filled = self._filled(input=self._test, output=self._place("test/segments"))
+        images = dataclasses.replace(self.config.segment.images, keys=None, limit=None)
+        return dataclasses.replace(self._segment(filled), images=images)
+
+    def _segment(self, filled: dict[str, Any]) -> SegmentConfig:
         given, road = self.config.segment, self.config.road
         run = dataclasses.replace(given.run, endpoint=road.endpoint or given.run.endpoint)
-        filled = self._filled(input=road.input, output=self.segments)
         return dataclasses.replace(given, run=run, **filled)
 
     def label(self) -> LabelConfig:
         """Of the label stage."""
         filled = self._filled(input=self.segments, output=self.labels(0), images=True)
         return dataclasses.replace(self.config.label, **filled)
+
+    def label_test(self) -> LabelConfig:
+        """Of the test images, by the classes of the input."""
+        filled = self._filled(input=self.segment_test().output, output=self.test_labels)
+        codebook = f"{self.labels(0)}/codebook.safetensors"
+        filled |= {"endpoint": self.config.road.endpoint, "images": self._test}
+        return dataclasses.replace(self.config.label, codebook=codebook, match=None, **filled)
+
+    def predict_test(self, number: int) -> PredictConfig:
+        """Of the test images, by the network of a round; by the prototypes if there is none."""
+        of = self.predict(number) if number else self.predict_prototypes()
+        images = dataclasses.replace(of.images, keys=None, limit=None)
+        return dataclasses.replace(of, input=self._test, output=self.test_labels, images=images)
+
+    @property
+    def _test(self) -> str:
+        assert self.config.road.test is not None
+        return self.config.road.test
 
     def train_primaps(self) -> TrainPrimapsConfig:
         """Of the prototypes."""
@@ -158,11 +198,20 @@ class Stages:
 
     def evaluate(self, number: int) -> EvaluateConfig:
         """Of the labels of a round."""
+        return self._evaluate(self.labels(number), self.scores(number))
+
+    def evaluate_segments(self) -> EvaluateConfig:
+        """Of the segments themselves."""
+        return self._evaluate(self.segments, self.scores(0))
+
+    def evaluate_test(self) -> EvaluateConfig:
+        """Of the labels of the test images."""
+        return self._evaluate(self.test_labels, self._place("test/scores"))
+
+    def _evaluate(self, place: str, scores: str) -> EvaluateConfig:
+        endpoint = self.config.road.endpoint
         return dataclasses.replace(
-            self.config.evaluate,
-            input=self.labels(number),
-            output=self.scores(number),
-            endpoint=self.config.road.endpoint,
+            self.config.evaluate, input=(place,), output=scores, endpoint=endpoint
         )
 
     def report(self, output: str) -> ReportConfig:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from specray.backbones import BackboneConfig
+from specray.datasets import DatasetConfig
 from specray.masks import RefineConfig, SuperpixelConfig
 from specray.pipelines.config import RunConfig, SegmentConfig, WorkersConfig
 from specray.pipelines.evaluate.config import EvaluateConfig
@@ -19,7 +20,6 @@ from specray.pipelines.predict.config import PredictConfig
 from specray.pipelines.road.config import PipelineConfig, RoadConfig
 from specray.pipelines.road.job import run_pipeline
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
-from specray.pipelines.truth import TruthConfig
 from specray.semantics import ClusterConfig
 from specray.semantics.segmenter.config import NetworkConfig, SegmenterConfig
 from specray.sources import open_store
@@ -65,7 +65,9 @@ def config(folder: Path, **road: Any) -> PipelineConfig:
             training=SegmenterConfig(steps=3, batch=4, short_side=64, crop=48),
         ),
         predict=PredictConfig("", "", "", refine="none", mirror=False, run=run),
-        evaluate=EvaluateConfig("", "", truth=TruthConfig(str(folder / "truth"), 2)),
+        evaluate=EvaluateConfig(
+            (), "", truth=DatasetConfig(str(folder / "truth"), truth_classes=2), bootstrap=0
+        ),
     )
 
 

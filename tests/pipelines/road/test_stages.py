@@ -53,7 +53,8 @@ def test_flags_and_sections_reach_their_stages_and_flags_are_the_stronger(tmp_pa
         (("--label.source", "regions", "--segment.methods", "superpixels"), "methods regions"),
         (("--label.source", "patches"), "--segment.keep features"),
         (("--segment.backbone", "descriptor"), "no network to train"),
-        (("--evaluate.truth", "nowhere", "--evaluate.truth-classes", "3"), "no PNG in"),
+        (("--evaluate.truth", "nowhere", "--evaluate.truth-classes", "3"), "ends in .png"),
+        (("--labels", "none"), "pass --rounds 0"),
     ],
 )
 def test_stages_that_do_not_fit_are_refused_before_anything_is_done(
@@ -78,13 +79,26 @@ def test_every_stage_reads_what_the_one_before_has_written() -> None:
     for one, other in pairwise(chain):
         assert one.output == other.input
     assert stages.predict(1).model == f"{chain[-1].output}/segmenter.safetensors"
-    assert stages.train_segmenter(2).input == stages.predict(1).output == stages.evaluate(1).input
+    assert stages.train_segmenter(2).input == stages.predict(1).output
+    assert stages.evaluate(1).input == (stages.predict(1).output,)
     places = [each.output for each in (*chain, stages.predict(1), stages.evaluate(1))]
     assert len(set(places)) == 5 and all(place.startswith("s3://b/out/") for place in places)
     assert not any("//" in place.removeprefix("s3://") for place in places)
     assert {each.seed for each in chain} == {3}
     endpoints = (stages.segment().run, stages.label(), stages.predict(2).run, stages.evaluate(0))
     assert {each.endpoint for each in endpoints} == {"http://h"}
+
+
+def test_test_images_are_labelled_by_what_was_learnt_and_scored_instead() -> None:
+    stages = Stages(config("--test", "held", "--segment.limit", "5", "--seed", "2"))
+    segment, label, network = stages.segment_test(), stages.label_test(), stages.predict_test(1)
+    assert (segment.input, segment.images.limit, segment.seed) == ("held", None, 2)
+    assert (label.input, label.images) == (segment.output, "held")
+    assert label.codebook == f"{stages.label().output}/codebook.safetensors"
+    assert (network.input, network.images.limit) == ("held", None)
+    assert network.model == stages.predict(1).model
+    assert stages.predict_test(0).model == stages.predict_prototypes().model
+    assert stages.evaluate_test().input == (label.output,) == (network.output,)
 
 
 def test_the_encoder_is_the_backbone_unless_one_is_named() -> None:

@@ -1,0 +1,1 @@
+"""Predictions to score: specray's own tables, and what other tools write."""
