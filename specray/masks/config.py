@@ -11,6 +11,8 @@ from specray.masks.crf.parameters import CRFParameters
 Connectivity = Literal[4, 8]
 Refine = Literal["none", "fast", "crf"]
 Separation = Literal["tree", "spectral"]
+Channels = Literal["ncr+dcr", "ncr", "all"]
+Affinity = Literal["boc", "braycurtis", "chebyshev", "l1", "l2", "cosine", "dot"]
 Describe = Literal["mean", "crop", "none"]
 
 
@@ -69,10 +71,17 @@ class InstanceConfig:
     instances
         Instances per image, 1 to 100, fewer only where there are no more candidates; absent = as
         many as there seem to be.
+    instance_channels
+        Of `spectral`, the channels that patches are compared by: `ncr+dcr`, of the third of least
+        entropy those that vary most, as in the paper; `ncr`, that third; `all`.
+    instance_affinity
+        Of `spectral`, how patches are compared: `boc` is Bray-Curtis over Chebyshev, the paper's.
     """
 
     separation: Separation = "tree"
     instances: int | None = None
+    instance_channels: Channels = "ncr+dcr"
+    instance_affinity: Affinity = "boc"
 
     def __post_init__(self) -> None:
         if self.instances is not None and not 1 <= self.instances <= 100:

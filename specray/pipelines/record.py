@@ -123,6 +123,8 @@ def _decisive(config: SegmentConfig, source: Store, weights: Weights) -> dict[st
     for name in ("instances", "superpixels", "primaps"):
         if name not in config.methods:
             tree.pop(name, None)
+    if config.instances.separation != "spectral" and "instances" in tree:
+        del tree["instances"]["instance_channels"], tree["instances"]["instance_affinity"]
     if "views" not in config.keep:
         del tree["views"]
     if config.describe == "none":

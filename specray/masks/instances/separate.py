@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch.nn.functional as F
@@ -53,7 +53,17 @@ def separate(
     """
     if config.separation == "tree":
         return tree_instances(features, grid, config.instances)
-    return spectral_instances(features, grid, config.instances or "silhouette", seed)
+    count: int | CountRule = config.instances or "silhouette"
+    return spectral_instances(features, grid, count, seed, _embedding(config))
+
+
+def _embedding(config: InstanceConfig) -> EmbeddingConfig:
+    """The parts of the published method that are asked for."""
+    noise = None if config.instance_channels == "all" else SPECUNIIS.noise
+    deviation = SPECUNIIS.deviation_share if config.instance_channels == "ncr+dcr" else None
+    return replace(
+        SPECUNIIS, noise=noise, deviation_share=deviation, metric=config.instance_affinity
+    )
 
 
 def tree_instances(features: Tensor, grid: tuple[int, int], count: int | None = None) -> Instances:

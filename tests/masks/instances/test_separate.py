@@ -173,3 +173,23 @@ def test_a_mirrored_image_has_mirrored_instances(scene: Scene) -> None:
     maps = features_of(scene).reshape(*scene.shape, -1)
     found = tree_instances(maps.flip(1).flatten(0, 1), scene.shape)
     assert overlap(scene[:, ::-1], found.labels) == [1] * scene.max()
+
+
+@pytest.mark.parametrize(
+    ("config", "embedding"),
+    [
+        (InstanceConfig("spectral", 2), EmbeddingConfig()),
+        (
+            InstanceConfig("spectral", 2, "all", "dot"),
+            EmbeddingConfig(noise=None, deviation_share=None, metric="dot"),
+        ),
+        (InstanceConfig("spectral", 2, "ncr"), EmbeddingConfig(deviation_share=None)),
+    ],
+)
+def test_the_parts_of_the_published_method_are_those_that_are_asked_for(
+    config: InstanceConfig, embedding: EmbeddingConfig
+) -> None:
+    features = features_of(TOUCHING, 0.3, 1)
+    found = separate(features, TOUCHING.shape, config, seed=3)
+    expected = spectral_instances(features, TOUCHING.shape, 2, 3, embedding)
+    assert (found.labels == expected.labels).all()
