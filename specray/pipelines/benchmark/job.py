@@ -38,6 +38,7 @@ from specray.pipelines.benchmark.prototypes.crops import proposed, read_scored
 from specray.pipelines.benchmark.prototypes.epochs import epoch_rows
 from specray.pipelines.benchmark.prototypes.protocol import prototype_rows
 from specray.pipelines.benchmark.refinement import refinement_rows
+from specray.pipelines.benchmark.scores import score_scale_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
 from specray.pipelines.benchmark.timing import one_thread
 from specray.pipelines.cluster import cores
@@ -61,6 +62,8 @@ SCALE_DIMENSIONS: Final = 384
 SCALE_CLASSES: Final = 27
 SCALE_FITS: Final = (1_000_000, 10_000)
 """Points that classes are fitted to: all 40,000, or a sample."""
+SCORE_IMAGES: Final = 2000
+SCORE_WORKERS: Final = (1, 2)
 STAGE_REPEATS: Final = 2
 """Few: the reference takes up to ten seconds an image."""
 _NOTE: Final = (
@@ -114,6 +117,7 @@ class BenchmarkConfig:
         "instances",
         "labels",
         "label-scale",
+        "score-scale",
         "prototypes",
     )
     threads: int | None = None
@@ -266,6 +270,10 @@ def _label_scale(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[s
     yield from scale_rows(SCALE_IMAGES, SCALE_DIMENSIONS, SCALE_CLASSES, SCALE_FITS)
 
 
+def _score_scale(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    yield from score_scale_rows(SCORE_IMAGES, SCORE_WORKERS)
+
+
 def _prototypes(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
     root = Path(config.data or "", "camvid")
     if config.data is None or not root.is_dir():
@@ -311,5 +319,6 @@ MEASURES: Final = {
     "instances": _instances,
     "labels": _labels,
     "label-scale": _label_scale,
+    "score-scale": _score_scale,
     "prototypes": _prototypes,
 }

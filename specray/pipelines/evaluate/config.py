@@ -37,7 +37,9 @@ class EvaluateConfig:
     output
         Where the scores go: a folder or URI of its own.
     tasks
-        What to score; absent = all that predictions and ground truth allow.
+        What to score; absent = all that predictions and ground truth allow. `probe` is a linear
+        classifier on the features that a segment run has kept, fitted to the ground truth of one
+        half of the images and scored on the other: what there is to find in them.
     method
         Of a segment run, the method whose masks are scored, as instances or as the object; absent =
         objects for localisation and foreground, instances for instances.

@@ -6,27 +6,22 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from specray.datasets import Dataset, stem
+from specray.datasets import Dataset
 from specray.errors import UserError
 from specray.evaluation import spread
 from specray.pipelines.derived import check_place
 from specray.pipelines.evaluate.config import EvaluateConfig
-from specray.pipelines.evaluate.predictions.base import Predictions, parts
+from specray.pipelines.evaluate.predictions.base import Predictions
 from specray.pipelines.evaluate.predictions.opening import open_predictions
 from specray.pipelines.evaluate.published import parse_published
 from specray.pipelines.evaluate.table import table_of
-from specray.pipelines.evaluate.tasks import KIND_OF, Task, TaskName, make_task
-from specray.pipelines.evaluate.tasks.semantic import Semantic
+from specray.pipelines.evaluate.tasks import NEEDS, TaskName
 from specray.pipelines.record import finish, record_of
 from specray.sources import Store, open_store
 from specray.tables.run import read_run, write_run
-
-if TYPE_CHECKING:  # what is scored already does without Ray
-    from specray.pipelines.evaluate.scoring import Part, Work
 
 SCORES: Final = "scores.json"
 IMAGES: Final = "images/"
@@ -98,14 +93,24 @@ def _task_names(
 ) -> list[TaskName]:
     """What both sides have, or of it what was asked for."""
     kinds = frozenset.intersection(*(each.kinds for each in found))
-    possible = [name for name, kind in KIND_OF.items() if kind in kinds & dataset.kinds]
+    possible = [
+        name
+        for name, needs in NEEDS.items()
+        if needs.predicted in kinds and needs.true in dataset.kinds
+    ]
     lacking = [name for name in config.tasks if name not in possible]
     if lacking or not possible:
         raise UserError(
             f"cannot score {' and '.join(lacking) or 'anything'}: the predictions have "
             f"{_listed(kinds)}, the ground truth has {_listed(dataset.kinds)}"
         )
-    return [name for name in possible if not config.tasks or name in config.tasks]
+    names = [name for name in possible if not config.tasks or name in config.tasks]
+    for each in map(parse_published, config.published):
+        if each.figure.partition(".")[0] not in names:
+            raise UserError(
+                f"--published {each.figure}: what is scored is {', '.join(names)}; see --tasks"
+            )
+    return names
 
 
 def _listed(kinds: frozenset[str]) -> str:
@@ -137,11 +142,13 @@ def _scored(
     names: Sequence[TaskName],
     store: Store,
 ) -> dict[str, Any]:
+    # what is scored already does without Ray
     from specray.pipelines.cluster import ray_session
+    from specray.pipelines.evaluate.running import Run
 
     with ray_session():
         runs = [
-            _Run(config, dataset, keys, each, names, store, f"{IMAGES}{number}/").scores()
+            Run(config, dataset, keys, each, names, store, f"{IMAGES}{number}/").scores()
             for number, each in enumerate(found)
         ]
     written = frozenset(name for run in runs for name in run.pop("files"))
@@ -187,101 +194,3 @@ def _together(config: EvaluateConfig, runs: Sequence[Mapping[str, Any]]) -> dict
             f"--published {min(published)}: there is no such figure, but {', '.join(figures)}"
         )
     return figures
-
-
-@dataclass(frozen=True)
-class _Run:
-    """The predictions of one input."""
-
-    config: EvaluateConfig
-    dataset: Dataset
-    keys: Sequence[str]
-    predictions: Predictions
-    names: Sequence[TaskName]
-    store: Store
-    folder: str
-
-    def scores(self) -> dict[str, Any]:
-        """All there is to say of them."""
-        from specray.pipelines.evaluate.figures import figures_of
-        from specray.pipelines.evaluate.scoring import Score, part_name, score_pieces
-
-        config, predictions = self.config, self.predictions
-        by_stem = {stem(key): key for key in self.keys}
-        work = list(self._work(by_stem))
-        covered = sum(len(each.keys) for each in work)
-        missing = len(by_stem) - covered
-        if not work:
-            raise UserError(
-                f"no image of {predictions.uri} has ground truth in {config.truth.truth}: keys are "
-                f"to be the same but for their suffix, such as {stem(self.keys[0])!r}"
-            )
-        if missing and not config.partial:
-            work += self._absent(by_stem, work)
-        tasks = self._tasks()
-        replicates = 1 + config.bootstrap
-        score = Score(tasks, replicates, config.seed, self.store, self.folder)
-        part = score_pieces(work, score, config.num_workers)
-        figures = figures_of(part, tasks, self._unit_of, config.seed, replicates)
-        return {
-            "input": predictions.uri,
-            "images": part.images,
-            "failed": part.failed - (0 if config.partial else missing),
-            "missing": missing,
-            "without_truth": predictions.unknown(frozenset(by_stem)),
-            "figures": {name: dataclasses.asdict(each) for name, each in figures.items()},
-            **self._semantic(part, tasks, work),
-            "files": [part_name(self.folder, each.number) for each in work],
-        }
-
-    def _unit_of(self, key: str) -> str:
-        return self.dataset.group(key) or stem(key)
-
-    def _work(self, by_stem: Mapping[str, str]) -> Iterator[Work]:
-        for number, (stems, piece) in enumerate(self.predictions.pieces(frozenset(by_stem))):
-            yield self._of_piece(number, piece, {each: by_stem[each] for each in stems})
-
-    def _absent(self, by_stem: Mapping[str, str], work: Sequence[Work]) -> Iterator[Work]:
-        from specray.pipelines.evaluate.scoring import Absent
-
-        there = {each for one in work for each in one.keys}
-        absent = sorted(by_stem.keys() - there)
-        for number, some in enumerate(parts(absent, 256), start=len(work)):
-            piece = Absent(tuple(some))
-            yield self._of_piece(number, piece, {each: by_stem[each] for each in some})
-
-    def _of_piece(self, number: int, piece: Any, keys: Mapping[str, str]) -> Work:
-        from specray.pipelines.evaluate.scoring import Work
-
-        groups = {each: self.dataset.group(key) for each, key in keys.items()}
-        known = {each: group for each, group in groups.items() if group is not None}
-        return Work(number, piece, self.dataset.truths(list(keys.values())), keys, known)
-
-    def _tasks(self) -> dict[TaskName, Task]:
-        found, true = self.predictions.names, self.dataset.categories
-        masks = "instances" in self.names and self.predictions.masks and self._true_masks()
-        return {name: make_task(name, found, true, masks=masks) for name in self.names}
-
-    def _true_masks(self) -> bool:
-        """Whether instances have masks in the ground truth: the first one tells."""
-        for part in parts(self.keys, 256):
-            truths = self.dataset.truths(part)
-            for key in part:
-                instances = truths.of(key, ["instances"]).instances
-                if instances:
-                    return "rle" in instances[0]
-        return False
-
-    def _semantic(
-        self, part: Part, tasks: Mapping[TaskName, Task], work: Sequence[Work]
-    ) -> dict[str, Any]:
-        """The classes, and how well they are told apart in every image, now that they are known."""
-        task = tasks.get("semantic")
-        if not isinstance(task, Semantic):
-            return {}
-        from specray.pipelines.evaluate.classes import Classes, write_image_scores
-
-        matrix = task.matrix(part.sums["semantic"][0])
-        found = Classes(task, matrix, self.config.matching)
-        write_image_scores(self.store, self.folder, work, found)
-        return {"semantic": found.as_json()}

@@ -108,7 +108,8 @@ class Score:
         for stem, predicted in work.piece.read():
             truth = work.truths.of(work.keys[stem], wanted)
             for name, task in self.tasks.items():
-                scored[name].append(task.of(work.keys[stem], predicted, truth))
+                unit = work.groups.get(stem, stem)
+                scored[name].append(task.of(work.keys[stem], unit, predicted, truth))
             keys.append(stem)
             failed.append(predicted is None)
         rows = self._rows(work, keys, failed, scored)

@@ -25,7 +25,7 @@ from specray.pipelines.evaluate.job import IMAGES, SCORES
 from specray.pipelines.evaluate.predictions.base import Predicted, Predictions
 from specray.pipelines.evaluate.predictions.opening import open_predictions
 from specray.pipelines.evaluate.predictions.runs import RunPredictions
-from specray.pipelines.evaluate.tasks import KIND_OF, TaskName
+from specray.pipelines.evaluate.tasks import NEEDS, TaskName
 from specray.sources import IMAGE_SUFFIXES, Store, open_store
 from specray.tables.colours import class_colour
 from specray.tables.report.folder import DRAWERS
@@ -184,7 +184,7 @@ class _Draw:
     ) -> Case:
         key = row["key"]
         predicted = found.get(stem(key))
-        truth = self.dataset.truths([key]).of(key, [KIND_OF[task]])
+        truth = self.dataset.truths([key]).of(key, [NEEDS[task].true])
         size = _size(truth, predicted)
         photograph, unavailable = self.photographs.read(stem(key), size)
         ground = blank(thumbnail_size(*size)) if photograph is None else photograph

@@ -163,7 +163,7 @@ def test_several_runs_are_a_mean_and_a_deviation(
     assert figure["sd"] == pytest.approx(np.std(values, ddof=1))
     assert figure["published"]["difference"] == pytest.approx(np.mean(values) - 0.5)
     assert "somebody, table 1" in capsys.readouterr().err
-    unknown = dataclasses.replace(config, published=("corloc 1 | x",), overwrite=True)
+    unknown = dataclasses.replace(config, published=("semantic.corloc 1 | x",), overwrite=True)
     with pytest.raises(UserError, match="there is no such figure"):
         run_evaluate(unknown)
 

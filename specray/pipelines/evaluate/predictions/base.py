@@ -10,9 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specray.evaluation import Prediction
+from specray.masks import ImageGeometry
 
-Predictable = Literal["boxes", "mask", "classes", "instances", "panoptic"]
-"""What predictions may have of an image; named as the ground truth that they are scored by."""
+Predictable = Literal["boxes", "mask", "classes", "instances", "panoptic", "features"]
+"""What predictions may have of an image."""
+
+
+@dataclass(frozen=True)
+class PatchFeatures:
+    """Features of the patches of an image."""
+
+    features: NDArray[np.float32]
+    """(N, C) of unit length."""
+    geometry: ImageGeometry
+    """Where the patches are."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,10 @@ class Predicted:
 
     def panoptic(self) -> PanopticMap:
         """The panoptic map."""
+        raise NotImplementedError
+
+    def features(self) -> PatchFeatures:
+        """What the backbone said."""
         raise NotImplementedError
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from specray.datasets import stem
 from specray.pipelines.derived import SegmentRun
-from specray.pipelines.evaluate.predictions.base import Piece, Predictable
+from specray.pipelines.evaluate.predictions.base import PatchFeatures, Piece, Predictable
 from specray.pipelines.evaluate.predictions.segments import PredictedSegments
+from specray.pipelines.labels.maps import geometry_of
 from specray.sources import Store, read_manifest
 from specray.tables.classes import known_classes
+from specray.tables.features import ImageFeatures, features_of
 from specray.tables.groups import ShardGroups
 from specray.tables.rows import Row
 
@@ -40,10 +45,13 @@ class RunPredictions:
         The run.
     method
         Whose masks are scored instead of those of objects and of instances; None: those.
+    features
+        Whether to read features, if they were kept: they are most of the bytes.
     """
 
     run: SegmentRun
     method: str | None
+    features: bool = True
 
     @property
     def uri(self) -> str:
@@ -65,6 +73,8 @@ class RunPredictions:
             found |= {"boxes", "mask"}
         if self._found in self._methods:
             found |= {"instances"}
+        if "features" in self.run.configuration["keep"]:
+            found |= {"features"}
         return frozenset(found)
 
     @property
@@ -103,7 +113,15 @@ class RunPredictions:
             ids = sorted(each["id"] for each in known_classes(self.run.record))
             places = {number: place for place, number in enumerate(ids)}
         names = SCORED.get(self._objects, ""), SCORED.get(self._found, "")
-        return ShardPiece(self.run.store, shard, keys, *names, places, not self._labelled)
+        return ShardPiece(self.run.store, shard, keys, *names, places, self._grid)
+
+    @property
+    def _grid(self) -> _Grid | None:
+        """What rows tell of their patches; a label table does not know."""
+        if self._labelled:
+            return None
+        size = self.run.configuration["images"]["image_size"]
+        return _Grid(self.run.record["cell"], size, self.features and "features" in self.kinds)
 
     @property
     def _labelled(self) -> bool:
@@ -123,6 +141,15 @@ class RunPredictions:
         return self.method or "instances"
 
 
+class _Grid(NamedTuple):
+    """What is to be known of the patches of a run."""
+
+    cell: int
+    image_size: int | None
+    features: bool
+    """Whether these are read."""
+
+
 @dataclass(frozen=True)
 class ShardPiece:
     """Some rows of a shard."""
@@ -133,20 +160,27 @@ class ShardPiece:
     objects: str
     found: str
     places: Mapping[int, int]
-    on_grid: bool
-    """Whether rows tell their grid."""
+    on_grid: _Grid | None
+    """Of the patches, if rows tell of them."""
 
     def read(self) -> Iterator[tuple[str, PredictedSegments | None]]:
         """A group of rows at a time."""
         groups = ShardGroups(self.store, self.shard)
         for group in range(len(groups.rows)):
-            for row in groups.read(group, self._columns).to_pylist():
+            rows = groups.read(group, self._columns)
+            kept = [None] * rows.num_rows if not self._has_features else features_of(rows)
+            there = [name for name in rows.column_names if name != "features"]
+            for row, own in zip(rows.select(there).to_pylist(), kept, strict=True):
                 if row["key"] in self.keys:
-                    yield stem(row["key"]), self._of(row)
+                    yield stem(row["key"]), self._of(row, own)
 
-    def _of(self, row: Row) -> PredictedSegments | None:
+    def _of(self, row: Row, own: ImageFeatures | None) -> PredictedSegments | None:
         if row["error"] is not None:
             return None
+        features = None
+        if self.on_grid is not None and own is not None:
+            geometry = geometry_of(row, self.on_grid.cell, self.on_grid.image_size)
+            features = PatchFeatures(_unit(own.image), geometry)
         segments = row["segments"] or []
         return PredictedSegments(
             size=(row["height"], row["width"]),
@@ -155,8 +189,24 @@ class ShardPiece:
             of_classes=[each for each in segments if each["method"] == "class"],
             places=self.places,
             grid=(row["grid_h"], row["grid_w"]) if self.on_grid else None,
+            own=features,
         )
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        return (*_COLUMNS, "grid_h", "grid_w") if self.on_grid else _COLUMNS
+        if self.on_grid is None:
+            return _COLUMNS
+        more = ("features", "feature_scale") if self.on_grid.features else ()
+        return (*_COLUMNS, "grid_h", "grid_w", *more)
+
+    @property
+    def _has_features(self) -> bool:
+        return self.on_grid is not None and self.on_grid.features
+
+
+def _unit(features: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Of unit length, so that what the largest is does not matter."""
+    found = features.astype(np.float32)
+    length = np.linalg.norm(found, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = (found / np.where(length > 0, length, 1)).astype(np.float32)
+    return unit

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from specray.evaluation import Prediction, xywh_boxes
-from specray.pipelines.evaluate.predictions.base import Predicted
+from specray.pipelines.evaluate.predictions.base import PatchFeatures, Predicted
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class PredictedSegments(Predicted):
         Of the classes among all, by their index.
     grid
         As `Predicted` has it.
+    own
+        What `features` gives.
     """
 
     size: tuple[int, int] | None
@@ -40,6 +42,7 @@ class PredictedSegments(Predicted):
     of_classes: Sequence[Mapping[str, Any]] = ()
     places: Mapping[int, int] | None = None
     grid: tuple[int, int] | None = None
+    own: PatchFeatures | None = None
 
     def box(self) -> NDArray[np.float64]:
         """Of the first object."""
@@ -71,3 +74,8 @@ class PredictedSegments(Predicted):
             else {"score": each["score"], "bbox": each["bbox"]}
             for each in self.found
         ]
+
+    def features(self) -> PatchFeatures:
+        """As they were kept."""
+        assert self.own is not None
+        return self.own

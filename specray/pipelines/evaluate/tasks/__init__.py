@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from specray.datasets import Kind
+from specray.pipelines.evaluate.predictions.base import Predictable
 from specray.pipelines.evaluate.tasks.base import Scored, Task
 from specray.pipelines.evaluate.tasks.foreground import Foreground
 from specray.pipelines.evaluate.tasks.instances import Instances
@@ -13,22 +14,31 @@ from specray.pipelines.evaluate.tasks.localisation import Localisation
 from specray.pipelines.evaluate.tasks.panoptic import Panoptic
 from specray.pipelines.evaluate.tasks.semantic import Semantic
 
-__all__ = ["KIND_OF", "Scored", "Task", "TaskName", "make_task"]
+__all__ = ["NEEDS", "Scored", "Task", "TaskName", "make_task"]
 
-TaskName = Literal["localisation", "foreground", "semantic", "instances", "panoptic"]
+TaskName = Literal["localisation", "foreground", "semantic", "instances", "panoptic", "probe"]
 
-KIND_OF: Final[Mapping[TaskName, Kind]] = {
-    "localisation": "boxes",
-    "foreground": "mask",
-    "semantic": "classes",
-    "instances": "instances",
-    "panoptic": "panoptic",
+
+class Needs(NamedTuple):
+    """What a task takes."""
+
+    predicted: Predictable
+    true: Kind
+
+
+NEEDS: Final[Mapping[TaskName, Needs]] = {
+    "localisation": Needs("boxes", "boxes"),
+    "foreground": Needs("mask", "mask"),
+    "semantic": Needs("classes", "classes"),
+    "instances": Needs("instances", "instances"),
+    "panoptic": Needs("panoptic", "panoptic"),
+    "probe": Needs("features", "classes"),
 }
-"""What a task takes, of the predictions and of the ground truth."""
+"""By task."""
 
 
 def make_task(name: TaskName, found: Sequence[str], true: Sequence[str], *, masks: bool) -> Task:
-    """A task by its name.
+    """A task by its name; but for the probe, which is to be fitted before.
 
     Parameters
     ----------
@@ -47,4 +57,6 @@ def make_task(name: TaskName, found: Sequence[str], true: Sequence[str], *, mask
         return Semantic(tuple(found), tuple(true))
     if name == "instances":
         return Instances(masks)
-    return Panoptic(tuple(found), tuple(true))
+    if name == "panoptic":
+        return Panoptic(tuple(found), tuple(true))
+    raise ValueError(name)

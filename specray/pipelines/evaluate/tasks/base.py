@@ -38,13 +38,15 @@ class Task(Protocol):
     by_group: ClassVar[bool]
     """Whether, besides the mean over all frames, that over videos is of interest."""
 
-    def of(self, key: str, predicted: Predicted | None, truth: Truth) -> Scored:
+    def of(self, key: str, unit: str, predicted: Predicted | None, truth: Truth) -> Scored:
         """Score an image.
 
         Parameters
         ----------
         key
             Of the image.
+        unit
+            Its video, or itself: what is independent of all others.
         predicted
             None where nothing was predicted: it is as wrong as can be.
         truth

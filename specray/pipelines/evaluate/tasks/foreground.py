@@ -27,7 +27,7 @@ class Foreground:
     shown: ClassVar[tuple[str, ...]] = MEANS
     by_group: ClassVar[bool] = True
 
-    def of(self, key: str, predicted: Predicted | None, truth: Truth) -> Scored:
+    def of(self, key: str, unit: str, predicted: Predicted | None, truth: Truth) -> Scored:
         """The scores of an image."""
         true = truth.mask
         assert true is not None

@@ -45,7 +45,7 @@ class Instances:
     shown: ClassVar[tuple[str, ...]] = ("instance_iou", "true_instances", "found_instances")
     by_group: ClassVar[bool] = False
 
-    def of(self, key: str, predicted: Predicted | None, truth: Truth) -> Scored:
+    def of(self, key: str, unit: str, predicted: Predicted | None, truth: Truth) -> Scored:
         """Match the instances of an image."""
         assert truth.instances is not None
         found: list[Prediction] = [] if predicted is None else list(predicted.instances())

@@ -24,7 +24,7 @@ class Localisation:
     shown: ClassVar[tuple[str, ...]] = ("box_iou",)
     by_group: ClassVar[bool] = True
 
-    def of(self, key: str, predicted: Predicted | None, truth: Truth) -> Scored:
+    def of(self, key: str, unit: str, predicted: Predicted | None, truth: Truth) -> Scored:
         """The largest IoU of the box with that of an object."""
         assert truth.boxes is not None
         if not len(truth.boxes):

@@ -32,7 +32,7 @@ class Panoptic:
     shown: ClassVar[tuple[str, ...]] = ("agnostic_pq",)
     by_group: ClassVar[bool] = False
 
-    def of(self, key: str, predicted: Predicted | None, truth: Truth) -> Scored:
+    def of(self, key: str, unit: str, predicted: Predicted | None, truth: Truth) -> Scored:
         """The segments of an image, by class and whatever their class."""
         true = truth.panoptic
         assert true is not None

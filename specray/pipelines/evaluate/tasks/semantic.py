@@ -50,7 +50,7 @@ class Semantic:
     shown: ClassVar[tuple[str, ...]] = ()  # what is right is known when all are matched
     by_group: ClassVar[bool] = False
 
-    def of(self, key: str, predicted: Predicted | None, truth: Truth) -> Scored:
+    def of(self, key: str, unit: str, predicted: Predicted | None, truth: Truth) -> Scored:
         """The confusion of an image."""
         true = truth.classes
         assert true is not None
