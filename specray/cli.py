@@ -34,6 +34,7 @@ JOBS = {
     "export": ("specray.pipelines.export", "ExportConfig", "run_export"),
     "edit": ("specray.pipelines.edit", "EditConfig", "run_edit"),
     "report": ("specray.pipelines.report", "ReportConfig", "run_report"),
+    "sweep": ("specray.pipelines.sweep.job", "SweepConfig", "run_sweep"),
     "run": ("specray.pipelines.road.job", "PipelineConfig", "run_pipeline"),
     "demo": ("specray.pipelines.demo", "DemoConfig", "run_demo"),
     "benchmark": ("specray.pipelines.benchmark", "BenchmarkConfig", "run_benchmark"),

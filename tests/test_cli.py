@@ -41,6 +41,7 @@ NEEDED = {
     "export": [*BASE, "--format", "coco"],
     "report": BASE[2:],
     "evaluate": [*BASE, "--truth", "truth", "--truth-classes", "3"],
+    "sweep": [*BASE, "--truth", "truth", "--dataset", "masks"],
     "run": [*BASE, "--label.classes", "3", "--segment.image-size", "320"],
 }
 """What each job cannot do without."""

@@ -72,7 +72,7 @@ def build_backbone(
         feature=config.feature or "k",
         block=config.block,
         device=device,
-        dtype=_dtype(config.precision, device),
+        dtype=arithmetic(config.precision, device),
     )
 
 
@@ -83,12 +83,13 @@ def build_class_token(
     from specray.backbones.vit import ClassToken
     from specray.backbones.weights import parse_weights
 
-    dtype = _dtype(config.precision, device)
+    dtype = arithmetic(config.precision, device)
     state = parse_weights(weights, source)
     return ClassToken(config.backbone, state, device=device, dtype=dtype)
 
 
-def _dtype(precision: Precision, device: str) -> torch.dtype:
+def arithmetic(precision: Precision, device: str) -> torch.dtype:
+    """In what a network computes on a device."""
     if precision == "auto":
         if device == "cpu":
             return torch.float32

@@ -89,7 +89,7 @@ class VitBackbone:
     ) -> None:
         model = create_vit(name)
         load_state(model, state, name)
-        _truncate(model, feature, _block_index(block, len(model.blocks)))
+        _truncate(model, feature, block_index(block, len(model.blocks)))
         self.name = name
         self.patch_size = int(model.patch_embed.patch_size[0])
         self._prefix = int(model.num_prefix_tokens)
@@ -244,7 +244,14 @@ def _trunk(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _block_index(block: int, depth: int) -> int:
+def block_index(block: int, depth: int) -> int:
+    """A block counted from 0, of one that may be counted from the end.
+
+    Raises
+    ------
+    UserError
+        The model has no such block.
+    """
     if not -depth <= block < depth:
         raise UserError(f"--block {block}: this model has blocks 0 to {depth - 1}")
     return block % depth
