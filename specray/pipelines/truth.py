@@ -1,22 +1,18 @@
-"""Ground truth of images, for scores and diagnosis alone: nothing is learnt from it."""
+"""Ground truth of images, for diagnosis alone: nothing is learnt from it."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from specray.datasets.label_spaces import LABEL_SPACES, LabelSpace, numbered
-from specray.errors import ImageError, UserError
+from specray.datasets import LABEL_SPACES, LabelSpace, TruthSpace, numbered, stem
+from specray.datasets.folder import Folder
+from specray.datasets.png import read_bytes_map
+from specray.errors import UserError
 from specray.masks import ImageGeometry, seen_labels
 from specray.sources import Store, open_store
-
-TruthSpace = Literal["cityscapes", "coco-stuff", "potsdam", "isprs"]
 
 
 @dataclass(frozen=True)
@@ -80,27 +76,6 @@ class TruthMaps:
     store: Store
     space: LabelSpace
 
-    def of(self, key: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """The true class of every pixel of an image.
-
-        Parameters
-        ----------
-        key
-            Of the image.
-        size
-            Its height and width; None: whatever the ground truth has.
-
-        Returns
-        -------
-        (H, W) uint8; 255 where it does not count.
-
-        Raises
-        ------
-        UserError
-            There is no such file, it is no map of single numbers, or of another size.
-        """
-        return self.space(self._of_size(key, size))
-
     def __call__(self, key: str, geometry: ImageGeometry) -> NDArray[np.uint8]:
         """The true class of every pixel that the backbone sees.
 
@@ -116,33 +91,13 @@ class TruthMaps:
         Raises
         ------
         UserError
-            As `of`.
+            There is no such file, it is no map of single numbers, or of another size.
         """
-        size = (geometry.height, geometry.width)
-        return self.space(seen_labels(self._of_size(key, size), geometry))
-
-    def _of_size(self, key: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-        name = str(PurePosixPath(key).with_suffix(".png"))
-        labels = self._read(name)
-        if size is not None and labels.shape != size:
+        name = f"{stem(key)}.png"
+        labels = read_bytes_map(Folder(self.store, None), name)
+        if labels.shape != (geometry.height, geometry.width):
             raise UserError(
                 f"--truth: {name} has {labels.shape[1]} x {labels.shape[0]} pixels, its image "
-                f"{size[1]} x {size[0]}"
+                f"{geometry.width} x {geometry.height}"
             )
-        return labels
-
-    def _read(self, name: str) -> NDArray[np.uint8]:
-        try:
-            data = self.store.read(name).data
-        except ImageError as error:
-            raise UserError(
-                f"--truth: cannot read {name} in {self.store.uri}: {error.message}"
-            ) from None
-        try:
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                numbers: NDArray[Any] = np.array(image)
-        except (OSError, ValueError, Image.DecompressionBombError):
-            raise UserError(f"--truth: {name} in {self.store.uri} is no PNG, or damaged") from None
-        if numbers.ndim != 2 or numbers.dtype != np.uint8:
-            raise UserError(f"--truth: {name} is no map of 8-bit numbers, such as a palette PNG")
-        return numbers
+        return self.space(seen_labels(labels, geometry))

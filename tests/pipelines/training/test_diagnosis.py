@@ -172,9 +172,9 @@ def png(array: NDArray[Any]) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (None, "cannot read a/x.png"),
+        (None, "there is no a/x.png"),
         (b"no picture", "is no PNG"),
-        (png(np.zeros((4, 6, 3), np.uint8)), "8-bit numbers"),
+        (png(np.zeros((4, 6, 3), np.uint8)), "has colours"),
         (png(np.zeros((4, 5), np.uint8)), "has 5 x 4 pixels, its image 6 x 4"),
     ],
 )
