@@ -12,7 +12,7 @@ from specray.evaluation.average_precision import (
 from specray.evaluation.baselines import centred_box, centred_mask
 from specray.evaluation.boundary import BoundaryScore, boundary_f
 from specray.evaluation.boxes import CorLoc, box_iou, coco_boxes, corloc, voc_boxes, xywh_boxes
-from specray.evaluation.fbeta import fbeta_curve, max_fbeta
+from specray.evaluation.fbeta import fbeta_curve
 from specray.evaluation.foreground import (
     ForegroundScore,
     ForegroundSums,
@@ -29,7 +29,6 @@ from specray.evaluation.instances import (
 )
 from specray.evaluation.means import (
     FIXED,
-    GroupMeans,
     Means,
     fixed,
     interval,
@@ -61,7 +60,6 @@ __all__ = [
     "Detections",
     "ForegroundScore",
     "ForegroundSums",
-    "GroupMeans",
     "InstanceSums",
     "Matching",
     "Means",
@@ -94,7 +92,6 @@ __all__ = [
     "mask_iou",
     "match_detections",
     "match_instances",
-    "max_fbeta",
     "mean_of_groups",
     "panoptic",
     "patch_labels",

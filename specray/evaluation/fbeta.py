@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from specray.evaluation.means import Means
 from specray.evaluation.sizes import check_shapes
 
 BETA_SQUARED: Final = 0.3
@@ -58,22 +57,6 @@ def fbeta_curve(
     below = BETA_SQUARED * precision + recall
     f: NDArray[np.float64] = (1 + BETA_SQUARED) * precision * recall / np.where(below > 0, below, 1)
     return np.minimum(f, 1.0)  # 1.3 / (0.3 + 1) may round to more
-
-
-def max_fbeta(curves: Means) -> NDArray[np.float64]:
-    """Largest F-beta over thresholds of the mean over images.
-
-    Parameters
-    ----------
-    curves
-        Means of the images' `fbeta_curve`, as 254 figures each.
-
-    Returns
-    -------
-    (R,) in [0, 1], each at the best threshold of its replicate; NaN without images.
-    """
-    best: NDArray[np.float64] = curves.finish().max(axis=1)
-    return best
 
 
 def _reached(soft: NDArray[np.floating] | NDArray[np.uint8]) -> NDArray[np.int64]:

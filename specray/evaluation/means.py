@@ -7,8 +7,7 @@ The error of a figure is below 2**-33, of a mean no more.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -222,60 +221,3 @@ def interval(replicates: NDArray[np.float64], level: float = 0.95) -> tuple[floa
         return float("nan"), float("nan")
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-@dataclass(frozen=True, eq=False)
-class GroupMeans:
-    """Sums of F figures by group, of which the means count alike: frames of a video (DAVIS).
-
-    States of disjoint sets of images add up to the state of their union, to the bit, also where a
-    group is in both.
-    """
-
-    groups: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    """By name (2, F): sums in fixed point, and images that have the figure."""
-
-    def __add__(self, other: GroupMeans) -> GroupMeans:
-        added = dict(self.groups)
-        for name, sums in other.groups.items():
-            added[name] = added[name] + sums if name in added else sums
-        return GroupMeans(added)
-
-    @staticmethod
-    def of(group: str, figures: NDArray[np.float64]) -> GroupMeans:
-        """State of n images of a group.
-
-        Parameters
-        ----------
-        group
-            Name.
-        figures
-            (n, F) in [0, 1]; NaN where an image lacks a figure.
-
-        Raises
-        ------
-        ValueError
-            If a figure is out of range.
-        """
-        means = Means.of(figures, np.ones((len(figures), 1), dtype=np.int64))
-        return GroupMeans({group: np.concatenate([means.sums, means.weights])})
-
-    def finish(self) -> NDArray[np.float64]:
-        """(F,) means over groups of the groups' means; NaN where no group has the figure.
-
-        Raises
-        ------
-        ValueError
-            Without groups: nobody said how many figures there are.
-        """
-        means: NDArray[np.float64] = self.replicates(seed=0, replicates=1)[0]
-        return means
-
-    def replicates(self, seed: int, replicates: int) -> NDArray[np.float64]:
-        """(R, F) of `finish` with whole groups drawn, as `replicate_weights` of their names."""
-        if not self.groups:
-            raise ValueError("no groups")
-        sums = np.stack(list(self.groups.values()))
-        means = Means(sums[:, 0], sums[:, 1]).finish()
-        weights = np.stack([replicate_weights(seed, name, replicates) for name in self.groups])
-        return Means.of(means, weights).finish()

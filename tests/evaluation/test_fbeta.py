@@ -7,8 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import fbeta_score
 
-from specray.evaluation import Means, fbeta_curve, max_fbeta
-from tests.evaluation.shards import sums_in_any_order
+from specray.evaluation import fbeta_curve
 
 Map = NDArray[np.floating] | NDArray[np.uint8]
 
@@ -64,26 +63,6 @@ def test_empty_prediction_is_precise_and_empty_truth_recalled() -> None:
     np.testing.assert_allclose(fbeta_curve(everything, yes), 1)
     half = np.where(np.arange(20).reshape(4, 5) < 10, 0.5, 0)
     assert fbeta_curve(half, no).tolist() == [0] * 127 + [1] * 127
-
-
-def test_threshold_is_chosen_for_all_images_together() -> None:
-    bright, dark = np.array([[0.9, 0.7]]), np.array([[0.3, 0.1]])
-    truth = np.array([[True, False]])
-    curves = np.stack([fbeta_curve(bright, truth), fbeta_curve(dark, truth)])
-    assert curves.max(axis=1).tolist() == [1, 1]
-    weights = np.array([[1, 1, 0, 0], [1, 0, 1, 0]])
-    found = max_fbeta(Means.of(curves, weights))
-    # apart each has its own threshold, together one image is wrong at any
-    assert found[0] == pytest.approx(curves.mean(axis=0).max()) and found[0] < 1
-    np.testing.assert_array_equal(found[1:], [1, 1, np.nan])
-
-
-def test_figure_is_the_same_however_images_are_divided() -> None:
-    curves = np.stack([fbeta_curve(*sample(seed)) for seed in range(12)])
-    once = np.ones((1, 1), dtype=np.int64)
-    totals = list(sums_in_any_order([Means.of(curve[None], once) for curve in curves]))
-    assert len({max_fbeta(total).item() for total in totals}) == 1
-    assert max_fbeta(totals[0]).item() == pytest.approx(curves.mean(axis=0).max())
 
 
 def test_what_does_not_fit_is_refused() -> None:

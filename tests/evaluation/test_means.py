@@ -12,7 +12,6 @@ from scipy.stats import poisson
 
 from specray.evaluation import (
     FIXED,
-    GroupMeans,
     Means,
     fixed,
     interval,
@@ -143,40 +142,6 @@ def test_interval_is_that_of_the_replicates_without_the_plain_figure() -> None:
     assert all(math.isnan(end) for end in interval(np.array([])))
     with pytest.raises(ValueError, match="level=95"):
         interval(replicates, level=95)
-
-
-def grouped() -> list[tuple[str, NDArray[np.float64]]]:
-    figures, _ = sample()
-    return [(f"video {image % 7}", figures[image : image + 1]) for image in range(IMAGES)]
-
-
-def test_groups_count_alike() -> None:
-    frames = grouped()
-    total = sum((GroupMeans.of(*each) for each in frames), start=GroupMeans())
-    names = sorted({name for name, _ in frames})
-    by_group = [np.concatenate([rows for name, rows in frames if name == each]) for each in names]
-    means = np.array([np.nanmean(each, axis=0) for each in by_group])
-    np.testing.assert_allclose(total.finish(), means.mean(axis=0), atol=1 / FIXED)
-    weights = np.stack([replicate_weights(5, name, 9) for name in names])
-    found = total.replicates(seed=5, replicates=9)
-    expected = weights.T @ means / weights.sum(axis=0)[:, None]
-    np.testing.assert_allclose(found, expected, atol=1 / FIXED)
-    np.testing.assert_array_equal(found[0], total.finish())
-
-
-def test_group_means_are_the_same_however_images_are_divided() -> None:
-    totals = list(sums_in_any_order([GroupMeans.of(*each) for each in grouped()]))
-    for total in totals[1:]:
-        np.testing.assert_array_equal(total.finish(), totals[0].finish())
-        np.testing.assert_array_equal(total.replicates(1, 5), totals[0].replicates(1, 5))
-
-
-def test_a_group_without_a_figure_is_left_out_of_it() -> None:
-    one = GroupMeans.of("a", np.array([[0.5, np.nan], [1.0, np.nan]]))
-    two = GroupMeans.of("b", np.array([[0.25, np.nan]]))
-    np.testing.assert_array_equal((one + two).finish(), [0.5, np.nan])
-    with pytest.raises(ValueError, match="no groups"):
-        GroupMeans().finish()
 
 
 def test_floats_on_the_grid_add_up_exactly() -> None:
