@@ -124,6 +124,11 @@ def _report_road(config: ReportConfig, output: Store, run: dict[str, Any]) -> Ro
     endpoint = config.endpoint or made["endpoint"]
     source = open_store(config.input or made["input"], endpoint)
     result = run["result"]
+    if "shown" not in result:
+        raise UserError(
+            f"{output.uri} has no labels before and after to show; its parts have pages of their "
+            "own: specray report --output of segments/, scores/ or seed-N/ there"
+        )
     shown = result["shown"]
     before = open_store(result["first_labels"], endpoint)
     after = open_store(shown["labels"], endpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from PIL import Image
 
 from specray.backbones import BackboneConfig
 from specray.datasets import DatasetConfig
+from specray.errors import UserError
 from specray.masks import RefineConfig, SuperpixelConfig
 from specray.pipelines.config import RunConfig, SegmentConfig, WorkersConfig
 from specray.pipelines.evaluate.config import EvaluateConfig
 from specray.pipelines.labels.config import LabelConfig
 from specray.pipelines.predict.config import PredictConfig
+from specray.pipelines.report import ReportConfig, run_report
 from specray.pipelines.road.config import PipelineConfig, RoadConfig
 from specray.pipelines.road.job import run_pipeline
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
@@ -119,3 +122,31 @@ def test_the_whole_road_is_one_job_that_goes_on_where_it_was(
     assert anew["images"] == IMAGES + 1
     record = read_run(open_store(str(tmp_path / "out/round-1/segmenter")))
     assert record is not None and record["result"]["images"] == IMAGES + 1
+
+
+def test_segments_alone_are_scored_for_every_seed_and_together(
+    ray_cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photographs(tmp_path / "in", 5)
+    write_truth(tmp_path / "in", tmp_path / "truth")
+    given = config(tmp_path, labels="none", rounds=0, seeds=(3, 4))
+    given = dataclasses.replace(
+        given,
+        segment=dataclasses.replace(given.segment, methods=("objects",)),
+        evaluate=EvaluateConfig(
+            (),
+            "",
+            truth=DatasetConfig(str(tmp_path / "truth"), "masks"),
+            bootstrap=0,
+            published=("foreground.iou 51.4 | Table 2; from memory, unverified",),
+        ),
+    )
+    result = run_pipeline(given)
+    assert set(result["seeds"]) == {"3", "4"}
+    each = [one["figures"]["foreground.iou"] for one in result["seeds"].values()]
+    assert result["figures"]["foreground.iou"] == pytest.approx(np.mean(each))
+    scores = json.loads((tmp_path / "out/scores/scores.json").read_text())
+    assert scores["figures"]["foreground.iou"]["published"]["value"] == 0.514
+    assert "from memory, unverified" in capsys.readouterr().err
+    with pytest.raises(UserError, match="has no labels before and after"):
+        run_report(ReportConfig(str(tmp_path / "out")))
