@@ -116,7 +116,7 @@ class Detections:
             ar100=recalls[2],
         )
 
-    def replicates(self, weights: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    def replicates(self, weights: NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
         """AP and AR of sets in which an image is as often as its weight says.
 
         Parameters
@@ -239,11 +239,13 @@ def _figures(
     figure: Callable[[Curve, NDArray[np.int64], int], float],
     ranking: Ranked,
     area: int,
-    weights: NDArray[np.int64],
+    weights: NDArray[np.integer],
 ) -> NDArray[np.float64]:
     """(R, T) of a range of area, by (images, R) weights."""
     every = curves(ranking, area)
-    instances = ranking.instances[:, area].astype(np.int64) @ weights
-    columns = zip(np.ascontiguousarray(weights.T), instances.tolist(), strict=True)
-    rows = [[figure(curve, column, count) for curve in every] for column, count in columns]
+    true = ranking.instances[:, area].astype(np.int64)
+    rows = []
+    for column in range(weights.shape[1]):  # one by one: all of them may be a large array
+        often = weights[:, column].astype(np.int64)
+        rows.append([figure(curve, often, int(true @ often)) for curve in every])
     return np.array(rows).reshape(-1, THRESHOLDS)

@@ -122,8 +122,10 @@ def _report_road(config: ReportConfig, output: Store, run: dict[str, Any]) -> Ro
         raise UserError(f"the run at {output.uri} has not finished; run its command again first")
     made = run["configuration"]["road"]
     endpoint = config.endpoint or made["endpoint"]
-    source = open_store(config.input or made["input"], endpoint)
     result = run["result"]
+    of_test = result.get("first_labels") == result.get("test_labels")
+    photographs = made["test"] if of_test and made["test"] else made["input"]
+    source = open_store(config.input or photographs, endpoint)
     if "shown" not in result:
         raise UserError(
             f"{output.uri} has no labels before and after to show; its parts have pages of their "

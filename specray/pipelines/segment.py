@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from specray import backbones
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.image_job import run_image_job
 from specray.pipelines.record import new_record
-from specray.pipelines.weights import Weights, weights_of_run
+from specray.pipelines.weights import Weights, for_workers, weights_of_run
 from specray.pipelines.work import Work
 from specray.sources import Store
 from specray.tables.counts import ShardCounts
@@ -42,7 +43,8 @@ class _SegmentJob:
     def work(self, weights: Weights, patch_size: int) -> Work:
         from specray.pipelines.segmenting import SegmentWork  # torch and Ray
 
-        return SegmentWork(self.config, weights.sha256, patch_size, weights.projection)
+        config = dataclasses.replace(self.config, features=for_workers(self.config.features))
+        return SegmentWork(config, weights.sha256, patch_size, weights.projection)
 
     def told(self, counts: ShardCounts) -> dict[str, Any]:
         told = {"dense_fallbacks": counts.dense_fallbacks}

@@ -10,6 +10,7 @@ from specray import backbones
 from specray.backbones import DESCRIPTOR, BackboneConfig, Projection, check_licence
 from specray.errors import UserError
 from specray.pipelines.given import read_given
+from specray.sources import absolute
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,11 @@ def weights_of_run(config: BackboneConfig, endpoint: str | None) -> Weights:
     """
     projection = load_projection(config.projection, endpoint)
     return dataclasses.replace(load_weights(config, endpoint), projection=projection)
+
+
+def for_workers(config: BackboneConfig) -> BackboneConfig:
+    """The same for processes of another working directory, as those of Ray Train have."""
+    weights, projection = (
+        None if uri is None else absolute(uri) for uri in (config.weights, config.projection)
+    )
+    return dataclasses.replace(config, weights=weights, projection=projection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import boto3
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from specray.backbones import BackboneConfig, parse_weights
 from specray.errors import UserError
-from specray.pipelines.weights import Weights, load_weights
+from specray.pipelines.weights import Weights, for_workers, load_weights
 
 
 def test_weights_come_from_a_bucket_with_their_sha256(s3_server: str, s3_bucket: str) -> None:
@@ -44,3 +45,14 @@ def test_without_a_way_to_the_hub_the_line_names_two_remedies(
 def test_a_model_without_published_weights_says_so() -> None:
     with pytest.raises(UserError, match="publishes no weights for vit_tiny_patch16_225"):
         load_weights(BackboneConfig("vit_tiny_patch16_225"), None)
+
+
+def test_workers_find_files_from_whatever_folder_they_run_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = BackboneConfig("vit", weights="w.safetensors", projection="s3://heads/stego.ckpt")
+    found = for_workers(named)
+    assert found.weights == str(tmp_path / "w.safetensors")
+    assert found.projection == "s3://heads/stego.ckpt"
+    assert for_workers(BackboneConfig("descriptor")) == BackboneConfig("descriptor")

@@ -92,7 +92,9 @@ def _average_precision(
     found = {key: Figure(_known(value)) for key, value in plain.items()}
     units = [unit_of(key) for key in detections.keys]
     if replicates > 1 and units:
-        weights = np.stack([replicate_weights(seed, unit, replicates) for unit in units])
+        weights = np.empty((len(units), replicates), np.uint8)  # they are small, images are many
+        for place, unit in enumerate(units):
+            weights[place] = replicate_weights(seed, unit, replicates)
         for figure, values in detections.replicates(weights).items():
             found[f"{name}_{figure}"] = _figure(values)
     return found

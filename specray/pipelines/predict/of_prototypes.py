@@ -13,7 +13,7 @@ from specray.errors import UserError
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.predict.common import prediction_pass, prediction_record
 from specray.pipelines.predict.config import PredictConfig
-from specray.pipelines.weights import Weights, weights_of_run
+from specray.pipelines.weights import Weights, for_workers, weights_of_run
 from specray.pipelines.work import Work
 from specray.semantics.prototypes.classifier import Classifier
 from specray.sources import Store
@@ -107,8 +107,9 @@ class PrototypesJob:
 
         head = getattr(self.classifier, self.given.head)
         make = MakeMap(self.config.refinement, patch_size, self.given.confidence)
+        config = dataclasses.replace(self.config, features=for_workers(self.config.features))
         return PredictWork(
-            self.config, weights.sha256, head, self.given.mirror, make, weights.projection
+            config, weights.sha256, head, self.given.mirror, make, weights.projection
         )
 
     def told(self, counts: ShardCounts) -> dict[str, Any]:

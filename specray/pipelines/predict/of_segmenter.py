@@ -19,7 +19,7 @@ from specray.pipelines.predict.config import PredictConfig
 from specray.pipelines.weights import Weights
 from specray.pipelines.work import Work
 from specray.semantics.segmenter.segmenter_file import Segmenter
-from specray.sources import Store
+from specray.sources import Store, absolute
 from specray.tables.counts import ShardCounts
 
 _PATCH: Final = 16
@@ -74,7 +74,8 @@ class SegmenterJob:
         from specray.pipelines.predict.predicting import PredictWork  # Ray
 
         given = self.given
-        scorer = SegmenterSource(given.model, given.run.endpoint, self.digest, given.window)
+        model = absolute(given.model)
+        scorer = SegmenterSource(model, given.run.endpoint, self.digest, given.window)
         refinement, ids = self.config.refinement, self.segmenter.ids
         make = MakeMap(refinement, patch_size, self.given.confidence, ids)
         # logits are scores already, and are averaged with those of the mirror image alike

@@ -54,6 +54,8 @@ class RoadConfig:
     test
         Other images that labels are made of in the end, by the classes, prototypes or network of
         the input, and that are scored instead of it: a folder or URI.
+    test_keys
+        Of these only the keys of a list, as --segment.keys of the input; absent = all.
     rounds
         Of self-training at most; 0 ends with the first labels.
     settled
@@ -76,6 +78,7 @@ class RoadConfig:
     segments: str | None = None
     labels: Labels = "label"
     test: str | None = None
+    test_keys: str | None = None
     rounds: int = 1
     settled: float = 0.98
     retrain: bool = False

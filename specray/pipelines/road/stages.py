@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from specray.backbones import DESCRIPTOR, BackboneConfig
 from specray.errors import UserError
@@ -19,6 +19,9 @@ from specray.pipelines.road.config import PipelineConfig
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
 from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.sources import open_store
+
+Images = TypeVar("Images", bound=Any)
+"""Settings of which images a stage takes, with ``keys`` and ``limit``."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,16 @@ class Stages:
         """Where a round trains its network."""
         return self._place(f"round-{number}/segmenter")
 
+    @property
+    def tests_alone(self) -> bool:
+        """Whether nobody needs labels of the input: prototypes are learnt without any."""
+        road = self.config.road
+        return road.test is not None and road.labels == "primaps" and not road.rounds
+
     def labels(self, number: int) -> str:
         """Where the label maps of a round are."""
+        if self.tests_alone:
+            return self.test_labels
         return self._place(f"round-{number}/labels" if number else "labels")
 
     def scores(self, number: int) -> str:
@@ -107,8 +118,8 @@ class Stages:
     def segment_test(self) -> SegmentConfig:
         """Of the test images, as the input was segmented."""
         filled = self._filled(input=self._test, output=self._place("test/segments"))
-        images = dataclasses.replace(self.config.segment.images, keys=None, limit=None)
-        return dataclasses.replace(self._segment(filled), images=images)
+        segment = self._segment(filled)
+        return dataclasses.replace(segment, images=self._of_test(segment.images))
 
     def _segment(self, filled: dict[str, Any]) -> SegmentConfig:
         given, road = self.config.segment, self.config.road
@@ -130,8 +141,12 @@ class Stages:
     def predict_test(self, number: int) -> PredictConfig:
         """Of the test images, by the network of a round; by the prototypes if there is none."""
         of = self.predict(number) if number else self.predict_prototypes()
-        images = dataclasses.replace(of.images, keys=None, limit=None)
+        images = self._of_test(of.images)
         return dataclasses.replace(of, input=self._test, output=self.test_labels, images=images)
+
+    def _of_test(self, images: Images) -> Images:
+        """Which of the test images."""
+        return dataclasses.replace(images, keys=self.config.road.test_keys, limit=None)
 
     @property
     def _test(self) -> str:
@@ -198,7 +213,10 @@ class Stages:
 
     def evaluate(self, number: int) -> EvaluateConfig:
         """Of the labels of a round."""
-        return self._evaluate(self.labels(number), self.scores(number))
+        found = self._evaluate(self.labels(number), self.scores(number))
+        # what was published is what comes of self-training, where there is any
+        published = found.published if bool(number) == bool(self.config.road.rounds) else ()
+        return dataclasses.replace(found, published=published)
 
     def evaluate_segments(self) -> EvaluateConfig:
         """Of the segments themselves."""

@@ -14,7 +14,7 @@ from specray.pipelines.labelled import LabelRun, label_run
 from specray.pipelines.record import finish, record_of
 from specray.pipelines.segmenter.config import TrainSegmenterConfig
 from specray.pipelines.training.running import begin, run_training, training_resources
-from specray.pipelines.weights import Weights, load_weights
+from specray.pipelines.weights import Weights, for_workers, load_weights
 from specray.semantics.segmenter.loss import class_weights
 from specray.semantics.segmenter.segmenter_file import Segmenter
 from specray.sources import Store, open_store
@@ -117,7 +117,7 @@ def _trained(
             store,
             crops,
             config.network,
-            EncoderWeights(encoder, endpoint, weights.sha256),
+            EncoderWeights(for_workers(encoder), endpoint, weights.sha256),
             class_weights(labels.pixels(), balance) if balance else None,
             resources.device,
             config.workers.checkpoint_every,

@@ -23,7 +23,7 @@ from specray.pipelines.sweep.evidence import Role, Scored, choose, score_table
 from specray.pipelines.sweep.sets import LabelledSet, check_apart, labelled_set, named
 from specray.pipelines.sweep.table import tables_of
 from specray.pipelines.sweep.telling import evidence_of, in_lines, last_line_of
-from specray.pipelines.weights import Weights, load_weights
+from specray.pipelines.weights import Weights, for_workers, load_weights
 from specray.sources import Store, open_store
 from specray.tables.report.sweep import build_sweep_report
 from specray.tables.run import read_run, write_run
@@ -142,7 +142,7 @@ def _swept(
     papers = papers_choice(depth)
     images = ImageConfig(image_size=config.image_size)
     work = SweepWork(
-        _features(config),
+        for_workers(_features(config)),
         weights.sha256,
         grid_of(**dataclasses.asdict(config.grid), depth=depth),
         images.image_size,

@@ -16,6 +16,7 @@ from specray.pipelines.training.loop import TrainingPlan
 from specray.pipelines.training.pairs import PairFactory, Recomputed
 from specray.pipelines.training.start import start
 from specray.pipelines.truth import TruthMaps
+from specray.pipelines.weights import for_workers
 from specray.sources import Store, open_store
 
 
@@ -58,6 +59,7 @@ def _recomputed(config: TrainPrimapsConfig, run: SegmentRun) -> Recomputed:
         weights=config.weights or features.weights,
         projection=config.projection or features.projection,
     )
+    features = for_workers(features)
     endpoint = config.endpoint or made["run"]["endpoint"]
     return Recomputed(
         open_store(config.images or made["input"], endpoint),

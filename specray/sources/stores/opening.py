@@ -56,14 +56,27 @@ def open_store(uri: str, endpoint: str | None = None) -> Store:
     if scheme == "s3":
         return _open_s3(uri, endpoint)
     if scheme == "":
-        # without "..", but links not followed: one may lead elsewhere on another machine
-        path = Path(uri).expanduser() if uri.split("/")[0] == "~" else Path(uri)
-        return LocalStore(os.path.normpath(path.absolute()))
+        return LocalStore(absolute(uri))
     if scheme == "file":
         return LocalStore(_file_path(uri))
     if scheme in _ARROW_SCHEMES:
         return ArrowStore(uri)
     raise UserError(f"unknown scheme {scheme}://; use a path, s3://, gs://, abfs:// or hdfs://")
+
+
+def absolute(uri: str) -> str:
+    """A path that means the same to a process with another working directory; URIs as they are.
+
+    Examples
+    --------
+    >>> absolute("/a/../b"), absolute("s3://bucket/../b")
+    ('/b', 's3://bucket/../b')
+    """
+    if _SCHEME.match(uri):
+        return uri
+    # without "..", but links not followed: one may lead elsewhere on another machine
+    path = Path(uri).expanduser() if uri.split("/")[0] == "~" else Path(uri)
+    return os.path.normpath(path.absolute())
 
 
 def open_parent(uri: str, endpoint: str | None = None) -> tuple[Store, str]:

@@ -19,6 +19,7 @@ from specray.evaluation import box_iou
 from specray.pipelines.evaluate.config import EvaluateConfig
 from specray.pipelines.evaluate.job import run_evaluate
 from specray.pipelines.evaluate.predictions import coco
+from specray.sources import open_store
 from tests.pipelines.evaluate.cases import (
     KEYS,
     SIZE,
@@ -128,6 +129,37 @@ def test_masks_in_pngs_are_scored_as_scikit_learn_scores_them(
         assert found[f"foreground.{name}_over_groups"] == pytest.approx(mean, abs=1e-9)
     scores = json.loads((output / "scores.json").read_text())["figures"]["foreground.iou"]
     assert scores["low"] < scores["value"] < scores["high"]  # two groups: drawn as wholes
+
+
+def test_predictions_ground_truth_and_scores_may_be_in_a_bucket(
+    ray_cluster: None, tmp_path: Path, s3_server: str, s3_bucket: str
+) -> None:
+    true = {key: np.any(true_masks(key), axis=0).astype(np.uint8) * 255 for key in KEYS}
+    places = {
+        "found": write_maps(tmp_path / "found", {k: np.roll(v, 3, 1) for k, v in true.items()}),
+        "truth": write_maps(tmp_path / "truth", true),
+    }
+    found = figures(
+        EvaluateConfig(
+            (str(places["found"]),),
+            str(tmp_path / "scores"),
+            truth=DatasetConfig(str(places["truth"]), "masks"),
+            bootstrap=5,
+        )
+    )
+    bucket = {name: open_store(f"s3://{s3_bucket}/{name}", s3_server) for name in places}
+    for name, folder in places.items():
+        for path in folder.rglob("*.png"):
+            bucket[name].write(str(path.relative_to(folder)), path.read_bytes())
+    config = EvaluateConfig(
+        (f"s3://{s3_bucket}/found",),
+        f"s3://{s3_bucket}/scores",
+        truth=DatasetConfig(f"s3://{s3_bucket}/truth", "masks"),
+        bootstrap=5,
+        endpoint=s3_server,
+    )
+    assert figures(config) == found
+    assert figures(config) == found  # read again
 
 
 def test_maps_of_classes_in_pngs_need_to_be_told_how_many_there_are(

@@ -90,15 +90,21 @@ def test_every_stage_reads_what_the_one_before_has_written() -> None:
 
 
 def test_test_images_are_labelled_by_what_was_learnt_and_scored_instead() -> None:
-    stages = Stages(config("--test", "held", "--segment.limit", "5", "--seed", "2"))
+    flags = ("--test", "held", "--segment.limit", "5", "--seed", "2", "--test-keys", "some.txt")
+    stages = Stages(config(*flags))
     segment, label, network = stages.segment_test(), stages.label_test(), stages.predict_test(1)
     assert (segment.input, segment.images.limit, segment.seed) == ("held", None, 2)
+    assert segment.images.keys == network.images.keys == "some.txt"
     assert (label.input, label.images) == (segment.output, "held")
     assert label.codebook == f"{stages.label().output}/codebook.safetensors"
     assert (network.input, network.images.limit) == ("held", None)
     assert network.model == stages.predict(1).model
     assert stages.predict_test(0).model == stages.predict_prototypes().model
     assert stages.evaluate_test().input == (label.output,) == (network.output,)
+    assert not stages.tests_alone
+    primaps = ("--labels", "primaps", "--segment.methods", "primaps", "--rounds", "0")
+    alone = Stages(config(*flags, *primaps))
+    assert alone.tests_alone and alone.labels(0) == alone.test_labels == network.output
 
 
 def test_the_encoder_is_the_backbone_unless_one_is_named() -> None:
