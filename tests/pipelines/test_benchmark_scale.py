@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from specray.errors import UserError
 from specray.pipelines.benchmark.labels.scale import label_measured, scale_rows
 from specray.pipelines.benchmark.labels.synthetic import PER_IMAGE, Mixture, write_segments
+from specray.pipelines.benchmark.scores import score_scale_rows
 from specray.semantics import ClusterConfig, fit
 from specray.tables.reading import read
 from specray.tables.schema import SEGMENTS
@@ -55,3 +56,10 @@ def test_rows_say_how_long_every_phase_took_and_what_memory_it_had() -> None:
 def test_what_a_job_that_fails_says_is_passed_on(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no segment run"):
         label_measured(str(tmp_path), str(tmp_path / "out"), ())
+
+
+def test_rows_say_how_fast_many_images_are_scored() -> None:
+    (row,) = score_scale_rows(40, [1])
+    assert (row["name"], row["instances"]) == ("evaluate, 1 worker", 240)
+    assert row["images_per_second"] > 0 and row["over_fewest_workers"] == 1
+    assert 10**7 < row["worker_peak_bytes"] < row["together_peak_bytes"]

@@ -15,19 +15,15 @@ from PIL import Image
 from specray.backbones import BackboneConfig
 from specray.masks import ImageGeometry, Segment
 from specray.masks.segments import segments_from_labels
+from specray.pipelines.benchmark.synthetic import PATCH, write_run
 from specray.pipelines.benchmark.watching import measured_job
 from specray.pipelines.config import SegmentConfig
-from specray.pipelines.output import Output
-from specray.pipelines.record import new_record
-from specray.pipelines.weights import Weights
-from specray.sources import Entry, open_store, read_manifest, write_manifest
-from specray.tables.commit import commit_shard
 from specray.tables.rows import segment_row, table_of
 
 INSTANCES: Final = 6
 """Predicted and true ones of an image."""
 
-_PATCH, _GRID = 16, (15, 20)
+_GRID: Final = (15, 20)
 _KINDS: Final = 16
 """Different images; each is there many times."""
 
@@ -72,17 +68,8 @@ def write_predictions(output: str, images: int) -> None:
         methods=("objects", "instances"),
         features=BackboneConfig(backbone="descriptor"),
     )
-    store = open_store(output)
-    record = new_record(config, open_store(config.input), store, Weights())
-    record["cell"] = _PATCH
-    entries = (Entry(f"{i:09}.jpg", 10**6, f"{i:032x}") for i in range(images))
-    record["manifest"] = write_manifest(entries, store, config.run.shard_size)
-    whole = Output(store, record)
-    whole.begin()
     kinds = [_segments(seed) for seed in range(_KINDS)]
-    for shard, listed in zip(whole.shards, read_manifest(store, record["manifest"]), strict=True):
-        commit_shard(store, shard.name, _table(listed, kinds))
-    whole.finish({"images": images})
+    write_run(config, images, lambda listed, _: _table(listed, kinds))
 
 
 def write_truth(folder: Path, images: int) -> None:
@@ -91,7 +78,7 @@ def write_truth(folder: Path, images: int) -> None:
     maps = [np.roll(_labels(seed), 1, axis=(0, 1)) for seed in range(_KINDS)]
     files = [folder / f"kind-{seed}" for seed in range(_KINDS)]
     for file, labels in zip(files, maps, strict=True):
-        pixels = (labels + 1).astype(np.uint8).repeat(_PATCH, 0).repeat(_PATCH, 1)
+        pixels = (labels + 1).astype(np.uint8).repeat(PATCH, 0).repeat(PATCH, 1)
         Image.fromarray(pixels).save(file, "PNG")
     data = [file.read_bytes() for file in files]
     for file in files:
@@ -113,8 +100,8 @@ def _labels(seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def _segments(seed: int) -> list[Segment]:
-    height, width = _GRID[0] * _PATCH, _GRID[1] * _PATCH
-    geometry = ImageGeometry(height, width, height, width, _PATCH, *_GRID)
+    height, width = _GRID[0] * PATCH, _GRID[1] * PATCH
+    geometry = ImageGeometry(height, width, height, width, PATCH, *_GRID)
     labels = _labels(seed)
     scores = np.random.default_rng(seed).random(INSTANCES)
     objects = segments_from_labels(np.minimum(labels, 0), geometry, "object", scores[:1])
@@ -125,8 +112,8 @@ def _table(listed: pa.Table, kinds: Sequence[Sequence[Segment]]) -> pa.Table:
     rows = [
         {
             **entry,
-            "height": _GRID[0] * _PATCH,
-            "width": _GRID[1] * _PATCH,
+            "height": _GRID[0] * PATCH,
+            "width": _GRID[1] * PATCH,
             "grid_h": _GRID[0],
             "grid_w": _GRID[1],
             "segments": [segment_row(each) for each in kinds[int(entry["key"][:9]) % _KINDS]],

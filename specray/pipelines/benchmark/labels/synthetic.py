@@ -14,20 +14,16 @@ from numpy.typing import NDArray
 from specray.backbones import BackboneConfig
 from specray.masks import ImageGeometry, Segment
 from specray.masks.segments import segments_from_labels
+from specray.pipelines.benchmark.synthetic import PATCH, write_run
 from specray.pipelines.config import SegmentConfig
-from specray.pipelines.output import Output
-from specray.pipelines.record import new_record
-from specray.pipelines.weights import Weights
 from specray.seeds import derive_seed
-from specray.sources import Entry, open_store, read_manifest, write_manifest
-from specray.tables.commit import commit_shard
 from specray.tables.rows import table_of
 from specray.tables.schema import SEGMENT, SEGMENTS
 
 PER_IMAGE: Final = 40
 """Superpixels of an image, as the segment job makes them by default."""
 
-_PATCH, _GRID = 16, (30, 40)
+_GRID: Final = (30, 40)
 _MAPS: Final = 16
 """Different maps of superpixels: an image has one of them."""
 
@@ -106,20 +102,13 @@ def write_segments(output: str, images: int, mixture: Mixture) -> int:
         methods=("superpixels",),
         features=BackboneConfig(backbone="descriptor"),
     )
-    store = open_store(output)
-    record = new_record(config, open_store(config.input), store, Weights())
-    record["cell"] = _PATCH
-    entries = (Entry(f"{i:09}.jpg", 10**6, f"{i:032x}") for i in range(images))
-    record["manifest"] = write_manifest(entries, store, config.run.shard_size)
-    whole = Output(store, record)
-    whole.begin()
     maps = [_superpixels(seed) for seed in range(_MAPS)]
-    written = 0
-    for shard, listed in zip(whole.shards, read_manifest(store, record["manifest"]), strict=True):
-        features, _ = mixture.draw(listed.num_rows * PER_IMAGE, shard.name)
-        written += commit_shard(store, shard.name, _table(listed, maps, features)).bytes
-    whole.finish({"images": images})
-    return written
+
+    def rows_of(listed: pa.Table, name: str) -> pa.Table:
+        features, _ = mixture.draw(listed.num_rows * PER_IMAGE, name)
+        return _table(listed, maps, features)
+
+    return write_run(config, images, rows_of)
 
 
 def _superpixels(seed: int) -> list[Segment]:
@@ -130,7 +119,7 @@ def _superpixels(seed: int) -> list[Segment]:
     cells = np.indices(_GRID).reshape(2, -1).T
     squared = np.square(cells[:, None] - cells[places]).sum(axis=2)
     geometry = ImageGeometry(
-        height * _PATCH, width * _PATCH, height * _PATCH, width * _PATCH, _PATCH, height, width
+        height * PATCH, width * PATCH, height * PATCH, width * PATCH, PATCH, height, width
     )
     labels = squared.argmin(axis=1).reshape(_GRID)
     return segments_from_labels(labels, geometry, "superpixel", np.full(PER_IMAGE, 0.5))
@@ -150,7 +139,7 @@ def _table(
     arrays = [pa.array(column, SEGMENT.field(name).type) for name, column in columns.items()] + [
         _lists(features.ravel(), features.shape[1])
     ]
-    sizes = {"height": _GRID[0] * _PATCH, "width": _GRID[1] * _PATCH}
+    sizes = {"height": _GRID[0] * PATCH, "width": _GRID[1] * PATCH}
     sizes |= {"grid_h": _GRID[0], "grid_w": _GRID[1]}
     parts = {
         **{name: listed[name] for name in ("key", "size", "etag")},
