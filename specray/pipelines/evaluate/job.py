@@ -16,6 +16,7 @@ from specray.pipelines.derived import check_place
 from specray.pipelines.evaluate.config import EvaluateConfig
 from specray.pipelines.evaluate.predictions.base import Predictions
 from specray.pipelines.evaluate.predictions.opening import open_predictions
+from specray.pipelines.evaluate.predictions.runs import without_features
 from specray.pipelines.evaluate.published import parse_published
 from specray.pipelines.evaluate.table import table_of
 from specray.pipelines.evaluate.tasks import NEEDS, TaskName
@@ -61,6 +62,7 @@ def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
     store = open_store(config.output, config.endpoint)
     _check_places(config, store)
     names = _task_names(config, dataset, found)
+    found = [without_features(each) if "probe" not in names else each for each in found]
     record = _record(config, found, names, store)
     earlier = None if config.overwrite else read_run(store)
     if earlier is not None and _is_of(earlier, record["decisive"]):
@@ -77,15 +79,10 @@ def run_evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _check_places(config: EvaluateConfig, store: Store) -> None:
-    others = {"--truth": config.truth.truth, "--input": config.input[0]}
-    for each in config.input:
-        others["--input"] = each
-        folders = {
-            flag: open_store(uri, config.endpoint)
-            for flag, uri in others.items()
-            if uri is not None and not uri.lower().endswith(".json")
-        }
-        check_place(store, "evaluate", folders)
+    places = [("--truth", config.truth.truth), *(("--input", uri) for uri in config.input)]
+    for flag, uri in places:
+        if uri is not None and not uri.lower().endswith(".json"):
+            check_place(store, "evaluate", {flag: open_store(uri, config.endpoint)})
 
 
 def _task_names(

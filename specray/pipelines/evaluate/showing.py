@@ -24,7 +24,7 @@ from specray.errors import ImageError, UserError
 from specray.pipelines.evaluate.job import IMAGES, SCORES
 from specray.pipelines.evaluate.predictions.base import Predicted, Predictions
 from specray.pipelines.evaluate.predictions.opening import open_predictions
-from specray.pipelines.evaluate.predictions.runs import RunPredictions
+from specray.pipelines.evaluate.predictions.runs import RunPredictions, without_features
 from specray.pipelines.evaluate.tasks import NEEDS, TaskName
 from specray.sources import IMAGE_SUFFIXES, Store, open_store
 from specray.tables.colours import class_colour
@@ -94,6 +94,7 @@ def report_scores(
         classes=made["input_classes"],
         endpoint=endpoint,
     )
+    predictions = without_features(predictions)
     chosen = _chosen(output, run["decisive"]["tasks"], cases)
     draw = _Draw(dataset, _Photographs.of(images, predictions, dataset, endpoint), scores)
     stems = {stem(row["key"]) for one in chosen.values() for row in (*one.worst, *one.best)}

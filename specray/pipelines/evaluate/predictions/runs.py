@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from specray.datasets import stem
 from specray.pipelines.derived import SegmentRun
-from specray.pipelines.evaluate.predictions.base import PatchFeatures, Piece, Predictable
+from specray.pipelines.evaluate.predictions.base import (
+    PatchFeatures,
+    Piece,
+    Predictable,
+    Predictions,
+)
 from specray.pipelines.evaluate.predictions.segments import PredictedSegments
 from specray.pipelines.labels.maps import geometry_of
 from specray.sources import Store, read_manifest
@@ -46,7 +51,7 @@ class RunPredictions:
     method
         Whose masks are scored instead of those of objects and of instances; None: those.
     features
-        Whether to read features, if they were kept: they are most of the bytes.
+        Whether to read features, if they were kept.
     """
 
     run: SegmentRun
@@ -139,6 +144,13 @@ class RunPredictions:
     @property
     def _found(self) -> str:
         return self.method or "instances"
+
+
+def without_features(predictions: Predictions) -> Predictions:
+    """The same for those who have no use for features, which are most of the bytes."""
+    if isinstance(predictions, RunPredictions):
+        return replace(predictions, features=False)
+    return predictions
 
 
 class _Grid(NamedTuple):
