@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from functools import partial
 import yaml
 
 from specray.errors import UserError
-from specray.flags import EPILOGUE, parse, parse_stages, plain
+from specray.flags import EPILOGUE, parse, parse_stages, plain, split_address
 
 JOBS = {
     "segment": ("specray.pipelines.segment", "SegmentConfig", "run_segment"),
@@ -87,6 +88,9 @@ def _run(job: str, args: list[str]) -> int:
     config_type = getattr(module, config_name)
     print_config = "--print-config" in args
     args = [arg for arg in args if arg != "--print-config"]
+    address, args = split_address(args)
+    if address is not None:
+        join(address, job)
     of = parse_stages if hasattr(config_type, "FILLED") else parse
     config = of(config_type, f"specray {job}", args)
     if print_config:
@@ -95,6 +99,23 @@ def _run(job: str, args: list[str]) -> int:
     result = getattr(module, function_name)(config)
     print(json.dumps(result, ensure_ascii=False))
     return 0
+
+
+def join(address: str, job: str) -> None:
+    """Have the job join the Ray cluster at an address, instead of starting Ray on this machine.
+
+    Raises
+    ------
+    UserError
+        It is that of a job server, to which jobs are submitted.
+    """
+    if address.startswith(("http://", "https://")):
+        raise UserError(
+            f"{address} is where jobs are submitted: ray job submit --address {address} "
+            f"--working-dir . -- python jobs/{job}.py ...; --address takes that of the cluster "
+            "itself, HOST:6379, or auto on one of its machines"
+        )
+    os.environ["RAY_ADDRESS"] = address
 
 
 def _overview() -> str:

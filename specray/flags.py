@@ -19,7 +19,10 @@ import yaml
 
 from specray.errors import UserError
 
-EPILOGUE: Final = "Every job takes --config FILE.yaml and --print-config; flags override the file."
+EPILOGUE: Final = (
+    "Every job takes --config FILE.yaml and --print-config; flags override the file. --address "
+    "HOST:6379, or auto, joins a Ray cluster that is running."
+)
 
 
 def parse(config_type: type[Any], prog: str, args: Sequence[str]) -> Any:
@@ -120,18 +123,35 @@ def _description(config_type: type[Any]) -> str:
     return (inspect.getdoc(config_type) or "").partition("\n\nParameters\n")[0]
 
 
+def split_address(args: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The value of ``--address``, None without one, and the other arguments.
+
+    Examples
+    --------
+    >>> split_address(["--seed", "1", "--address=auto"])
+    ('auto', ['--seed', '1'])
+    """
+    found, rest = _split("--address", args)
+    return (found[-1] if found else None), rest
+
+
 def _split_config(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    files: list[str] = []
-    flags: list[str] = []
+    return _split("--config", args)
+
+
+def _split(flag: str, args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The values of a flag that may stand anywhere, and the other arguments."""
+    values: list[str] = []
+    others: list[str] = []
     rest = iter(args)
     for arg in rest:
-        if arg == "--config":
-            files.append(next(rest, ""))
-        elif arg.startswith("--config="):
-            files.append(arg.removeprefix("--config="))
+        if arg == flag:
+            values.append(next(rest, ""))
+        elif arg.startswith(f"{flag}="):
+            values.append(arg.removeprefix(f"{flag}="))
         else:
-            flags.append(arg)
-    return files, flags
+            others.append(arg)
+    return values, others
 
 
 def _trees(file: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -214,6 +215,18 @@ def mistake(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     (line,) = captured.err.splitlines()
     assert line.startswith("specray segment: ")
     return line
+
+
+def test_a_cluster_is_joined_by_its_address_not_by_that_of_its_job_server(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "")  # and set back
+    assert main(["segment", *BASE, "--address", "10.0.0.1:6379", "--print-config"]) == 0
+    assert os.environ["RAY_ADDRESS"] == "10.0.0.1:6379"
+    assert "6379" not in capsys.readouterr().out  # it is no setting of the job
+    assert main(["segment", *BASE, "--address=http://head:8265"]) == 2
+    message = capsys.readouterr().err
+    assert "ray job submit --address http://head:8265" in message and message.count("\n") == 1
 
 
 def test_an_empty_prefix_is_one_clear_line(

@@ -54,8 +54,14 @@ def ray_session() -> Iterator[None]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray").setLevel(logging.ERROR)
     on_terminate = signal.getsignal(signal.SIGTERM)
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+    if address := os.environ.get("RAY_ADDRESS"):
+        try:
+            ray.init(logging_level=logging.ERROR, log_to_driver=False)
+        except ConnectionError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"there is no Ray cluster at {address} ({reason}); check --address, or RAY_ADDRESS"
+            ) from None
     else:
         start_local(cores() + 1)
     if callable(on_terminate):  # Ray has put its own in its place, which says nothing

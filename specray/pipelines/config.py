@@ -87,7 +87,10 @@ class RunConfig:
         Do again those error rows that have one of these codes, besides what is missing; codes are
         in the rows, the counts of a run and its report. `unreadable missing` after an outage.
     dry_run
-        List, count and estimate bytes and time; write nothing.
+        List, count and estimate bytes, time and cost; write nothing.
+    hourly_price
+        Of a machine like this one, in whatever currency: --dry-run then tells the cost, which does
+        not depend on how many of them there are.
     overwrite
         Drop what the output holds instead of continuing it.
     """
@@ -100,10 +103,12 @@ class RunConfig:
     max_error_rate: float = 0.5
     retry: tuple[ErrorCode, ...] = ()
     dry_run: bool = False
+    hourly_price: float | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         at_least(1, self, "shard_size", "batch_size", "num_workers")
+        at_least(0, self, "hourly_price")
         share(self, "max_error_rate")
 
 

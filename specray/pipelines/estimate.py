@@ -33,6 +33,8 @@ class Estimate:
     sampled_images: int
     estimated_output_bytes: int
     estimated_seconds_on_this_machine: float
+    estimated_cost: float | None
+    """At `RunConfig.hourly_price`; None where nobody named one."""
 
 
 def estimate(
@@ -54,13 +56,15 @@ def estimate(
         size += sum(entry.size or 0 for entry in shard)
         shards += 1
     seconds, output_bytes = _measure(config, source, engine, patch_size, sample, schema)
+    total, price = seconds * images / len(sample), config.run.hourly_price
     return Estimate(
         images=images,
         input_bytes=size,
         shards=shards,
         sampled_images=len(sample),
         estimated_output_bytes=round(output_bytes * images / len(sample)),
-        estimated_seconds_on_this_machine=round(seconds * images / len(sample), 1),
+        estimated_seconds_on_this_machine=round(total, 1),
+        estimated_cost=None if price is None else round(total / 3600 * price, 4),
     )
 
 

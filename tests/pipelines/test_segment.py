@@ -328,8 +328,11 @@ def test_exports_edits_and_reports_do_not_read_features(
 
 
 def test_a_dry_run_counts_and_writes_nothing(photographs: Path, tmp_path: Path) -> None:
-    result = run_segment(configuration(photographs, tmp_path / "out", dry_run=True))
+    priced = configuration(photographs, tmp_path / "out", dry_run=True, hourly_price=7200.0)
+    result = run_segment(priced)
     assert (result["images"], result["shards"]) == (20, 3)
+    seconds = result["estimated_seconds_on_this_machine"]
+    assert result["estimated_cost"] == pytest.approx(2 * seconds, abs=0.11)  # of a second's tenth
     assert result["input_bytes"] == sum(p.stat().st_size for p in photographs.rglob("*.jpg"))
     assert result["estimated_seconds_on_this_machine"] > 0
     assert not (tmp_path / "out").exists()
