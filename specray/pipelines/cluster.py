@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import ray
 from ray._private import ray_constants
@@ -21,6 +22,9 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from specray.errors import UserError
 from specray.pipelines.config import Device
+
+REACHED_SECONDS: Final = 10
+"""In which a cluster must answer that is to be joined."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,11 @@ def ray_session() -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     on_terminate = signal.getsignal(signal.SIGTERM)
     if address := os.environ.get("RAY_ADDRESS"):
+        check_reachable(address)
         try:
             ray.init(logging_level=logging.ERROR, log_to_driver=False)
         except ConnectionError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"there is no Ray cluster at {address} ({reason}); check --address, or RAY_ADDRESS"
-            ) from None
+            raise _no_cluster(address, error) from None
     else:
         start_local(cores() + 1)
     if callable(on_terminate):  # Ray has put its own in its place, which says nothing
@@ -70,6 +72,29 @@ def ray_session() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def check_reachable(address: str) -> None:
+    """Refuse an address at which nobody answers: Ray would try it for many minutes.
+
+    Raises
+    ------
+    UserError
+        It is HOST:PORT, and there is nothing.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), REACHED_SECONDS).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError(
+        f"there is no Ray cluster at {address} ({reason}); check --address, or RAY_ADDRESS"
+    )
 
 
 def start_local(num_cpus: int, **options: Any) -> None:
