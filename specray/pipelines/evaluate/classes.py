@@ -6,13 +6,14 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specray.evaluation import Confusion, Scores, score
+from specray.evaluation import Confusion, Matching, Scores, score
 from specray.pipelines.evaluate.scoring import Work, scored_rows
 from specray.pipelines.evaluate.tasks.semantic import MATCHINGS, MatchingRule, Semantic
 from specray.sources import Store
@@ -26,6 +27,11 @@ class Classes:
     matrix: Confusion
     rule: MatchingRule
 
+    @cached_property
+    def matching(self) -> Matching:
+        """Of all images."""
+        return MATCHINGS[self.rule](self.matrix)
+
     @property
     def scores(self) -> Scores:
         """Of all images."""
@@ -33,7 +39,7 @@ class Classes:
 
     def of(self, matrix: Confusion) -> Scores:
         """Of some images, under the matching of all."""
-        return score(matrix, MATCHINGS[self.rule](self.matrix), self.task.true)
+        return score(matrix, self.matching, self.task.true)
 
     def as_json(self) -> dict[str, Any]:
         """A line for every true class, and the confusion."""

@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
-from ray.data import DataContext, TaskPoolStrategy
 
 from specray.errors import UserError
 from specray.evaluation import ProbeSums
-from specray.pipelines.cluster import data_context
-from specray.pipelines.evaluate.scoring import Work
+from specray.pipelines.evaluate.scoring import Work, images_of, passed
 from specray.pipelines.evaluate.tasks.probe import HALVES, half_of, sums_of
-from specray.pipelines.faults import faults_as_user_errors
 from specray.pipelines.progress import Progress
 
 RIDGE: Final = 1.0
@@ -64,18 +60,8 @@ def fitted_probes(
     """
     done = 0
     sums: dict[int, ProbeSums] = {}
-    with (
-        DataContext.current(data_context()),
-        faults_as_user_errors(),
-        Progress(sum(len(each.keys) for each in work), lambda: (done, 0)),
-    ):
-        pieces = ray.data.from_items(
-            [{"work": each} for each in work], override_num_blocks=len(work)
-        )
-        pool = TaskPoolStrategy(min(workers or len(work), len(work)))
-        for row, each in zip(
-            pieces.map(_Fit(classes), compute=pool).iter_rows(), work, strict=True
-        ):
+    with Progress(images_of(work), lambda: (done, 0)):
+        for row, each in zip(passed(work, _Fit(classes), workers), work, strict=True):
             for half, part in row["sums"].items():
                 sums[half] = sums[half] + part if half in sums else part
             done += len(each.keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -182,20 +182,33 @@ def score_pieces(work: Sequence[Work], score: Score, workers: int | None) -> Par
     UserError
         Predictions or ground truth cannot be read, or do not go together.
     """
-    total = sum(len(each.keys) for each in work)
     found = Part()
-    with (
-        DataContext.current(data_context()),
-        faults_as_user_errors(),
-        Progress(total, lambda: (found.images, found.failed)),
-    ):
-        pieces = ray.data.from_items(
-            [{"work": each} for each in work], override_num_blocks=len(work)
-        )
-        parts = pieces.map(score, compute=TaskPoolStrategy(min(workers or len(work), len(work))))
-        for row in parts.iter_rows():
+    with Progress(images_of(work), lambda: (found.images, found.failed)):
+        for row in passed(work, score, workers):
             found = found + row["part"]
     return found
+
+
+def images_of(work: Sequence[Work]) -> int:
+    """Of all pieces."""
+    return sum(len(each.keys) for each in work)
+
+
+def passed(
+    work: Sequence[Work], function: Callable[[Mapping[str, Work]], Any], workers: int | None
+) -> Iterator[Any]:
+    """Rows that a function makes of the pieces, each a row with ``work``, in their order.
+
+    Raises
+    ------
+    UserError
+        That of the function.
+    """
+    pool = TaskPoolStrategy(min(workers or len(work), len(work)))
+    with DataContext.current(data_context()), faults_as_user_errors():
+        rows = [{"work": each} for each in work]
+        pieces = ray.data.from_items(rows, override_num_blocks=len(work))
+        yield from pieces.map(function, compute=pool).iter_rows()
 
 
 def scored_rows(output: Store, folder: str, work: Sequence[Work]) -> Iterator[tuple[str, pa.Table]]:
@@ -215,12 +228,11 @@ def _by_group(vectors: NDArray[np.int64], units: Sequence[str]) -> dict[str, NDA
 def _sparse(task: Any, sums: NDArray[np.int64]) -> list[dict[str, int]]:
     matrix = task.matrix(sums)
     found, true = matrix.nonzero()
+    pixels = matrix[found, true]
     found = np.where(found == len(matrix) - 1, -1, found)
     return [
         {"found": f, "true": t, "pixels": p}
-        for f, t, p in zip(
-            found.tolist(), true.tolist(), matrix[matrix.nonzero()].tolist(), strict=True
-        )
+        for f, t, p in zip(found.tolist(), true.tolist(), pixels.tolist(), strict=True)
     ]
 
 

@@ -15,6 +15,7 @@ from specray.evaluation import ProbeSums, classify, confusion, probe_sums, score
 from specray.masks import seen_labels, to_image
 from specray.pipelines.evaluate.predictions.base import Predicted
 from specray.pipelines.evaluate.tasks.base import Scored, Sums
+from specray.pipelines.evaluate.tasks.semantic import most_frequent
 from specray.pipelines.evaluate.tasks.sizes import check_size
 from specray.seeds import derive_seed
 
@@ -85,11 +86,4 @@ class Probe:
 
     def trivial(self, sums: Sums) -> dict[str, tuple[float, str]]:
         """Every pixel of the most frequent class."""
-        true = sums.reshape(len(self.true) + 1, len(self.true)).sum(axis=0)
-        most = int(true.argmax())
-        share = float(true[most] / true.sum()) if true.any() else float("nan")
-        said = f"every pixel {self.true[most]}"
-        return {
-            "miou": (share / max(int(np.count_nonzero(true)), 1), said),
-            "accuracy": (share, said),
-        }
+        return most_frequent(sums.reshape(len(self.true) + 1, len(self.true)), self.true)

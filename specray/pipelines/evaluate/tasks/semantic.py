@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
@@ -71,16 +71,8 @@ class Semantic:
 
     def trivial(self, sums: Sums) -> dict[str, tuple[float, str]]:
         """Every pixel of the most frequent class."""
-        true = self.matrix(sums).sum(axis=0)
-        most = int(true.argmax())
-        accuracy = float(true[most] / true.sum()) if true.any() else float("nan")
-        miou = accuracy / max(int(np.count_nonzero(true)), 1)
-        said = f"every pixel {self.true[most]}"
-        return {
-            f"{rule}.{name}": (value, said)
-            for rule in MATCHINGS
-            for name, value in (("miou", miou), ("accuracy", accuracy))
-        }
+        found = most_frequent(self.matrix(sums), self.true)
+        return {f"{rule}.{name}": each for rule in MATCHINGS for name, each in found.items()}
 
     def matrix(self, sums: Sums) -> Confusion:
         """(K + 1, C) of `specray.evaluation.confusion`."""
@@ -90,3 +82,21 @@ class Semantic:
         """Scores with a line per class."""
         matrix = self.matrix(sums)
         return score(matrix, MATCHINGS[rule](matrix), self.true)
+
+
+def most_frequent(matrix: Confusion, true: Sequence[str]) -> dict[str, tuple[float, str]]:
+    """mIoU and accuracy where every pixel is of the most frequent class, and which that is.
+
+    Parameters
+    ----------
+    matrix
+        (K + 1, C) confusion of all images.
+    true
+        Names of the C classes.
+    """
+    pixels = matrix.sum(axis=0)
+    most = int(pixels.argmax())
+    accuracy = float(pixels[most] / pixels.sum()) if pixels.any() else float("nan")
+    said = f"every pixel {true[most]}"
+    miou = accuracy / max(int(np.count_nonzero(pixels)), 1)
+    return {"miou": (miou, said), "accuracy": (accuracy, said)}
