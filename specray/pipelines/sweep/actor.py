@@ -73,7 +73,7 @@ class ScoreImages:
 
     def __call__(self, chunk: Row) -> list[Row]:
         """One row per image of a chunk."""
-        store, truths, wanted = pickle.loads(chunk["of"])
+        store, truths, wanted = pickle.loads(chunk["of"])  # what `chunks_of` has made, above
         rows = []
         for place, key in enumerate(chunk["keys"], chunk["first"]):
             row: Row = {"set": chunk["set"], "place": place, "code": "", "message": ""}

@@ -11,10 +11,8 @@ from specray.datasets import Kind, Truth
 from specray.evaluation import boundary_f, fbeta_curve, fixed, foreground, unfixed
 from specray.pipelines.evaluate.predictions.base import Predicted
 from specray.pipelines.evaluate.tasks.base import Scored, Sums
-from specray.pipelines.evaluate.tasks.sizes import check_size
+from specray.pipelines.evaluate.tasks.sizes import SIDES, check_size
 
-SIDES: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Of the rectangles in the middle, as shares of the image's sides."""
 MEANS: Final = ("iou", "accuracy", "f1", "boundary_f")
 FOREGROUND: Final = 127
 """Pixels above this are foreground (DSM: more than a half)."""

@@ -10,11 +10,10 @@ from specray.datasets import Kind, Truth
 from specray.evaluation import box_iou, centred_box
 from specray.pipelines.evaluate.predictions.base import Predicted
 from specray.pipelines.evaluate.tasks.base import Scored, Sums
+from specray.pipelines.evaluate.tasks.sizes import SIDES
 
 HIT: Final = 0.5
 """Least IoU of a hit."""
-SIDES: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Of the boxes in the middle, as shares of the image's sides."""
 
 
 class Localisation:

@@ -1,11 +1,16 @@
-"""Predictions of another size than the ground truth are refused in one line."""
+"""Sizes of what is compared: of maps, which must be the same, and of the trivial answers."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specray.errors import UserError
+
+SIDES: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Of the boxes and rectangles in the middle, as shares of the image's sides."""
 
 
 def check_size(
