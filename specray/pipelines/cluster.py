@@ -1,8 +1,4 @@
-"""Joining or starting Ray, and the proof that the job fits before it starts.
-
-Ray Data waits silently, for ever, when its actors hold every CPU and its tasks find none.
-So the plan of resources is made and checked up front.
-"""
+"""Joining or starting Ray, and its settings for all passes."""
 
 from __future__ import annotations
 
@@ -12,7 +8,6 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
@@ -21,27 +16,9 @@ from ray.data import DataContext
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from specray.errors import UserError
-from specray.pipelines.config import Device
 
 REACHED_SECONDS: Final = 10
 """In which a cluster must answer that is to be joined."""
-
-
-@dataclass(frozen=True)
-class ResourcePlan:
-    """Actors of the pass: each holds one CPU, and one GPU if the device is ``cuda``.
-
-    One CPU and one thread, however many are free: more workers use more cores, and the last bit
-    of a sum does not depend on how many threads shared it.
-    """
-
-    device: str
-    actors: int
-
-    def fits(self, resources: dict[str, float]) -> bool:
-        """Tell whether a cluster with these totals has room for the actors and a CPU besides."""
-        gpus = self.actors if self.device == "cuda" else 0
-        return resources.get("CPU", 0) > self.actors and resources.get("GPU", 0) >= gpus
 
 
 @contextmanager
@@ -126,40 +103,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def plan_resources(
-    resources: dict[str, float], device: Device, workers: int | None
-) -> ResourcePlan:
-    """Give every actor its CPU or its GPU, and leave a CPU for the tasks.
-
-    Parameters
-    ----------
-    resources
-        Totals of the cluster, as ``ray.cluster_resources()`` gives them.
-    device
-        What the person asked for.
-    workers
-        Actors asked for; None takes one per GPU, or all CPUs but one.
-
-    Raises
-    ------
-    UserError
-        There is no GPU but one was asked for, or the actors leave no CPU for the tasks.
-    """
-    cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-    if device == "cuda" and not gpus:
-        raise UserError("--device cuda, but Ray sees no GPU in this cluster; use --device cpu")
-    on_gpus = device != "cpu" and gpus > 0
-    actors = workers or (gpus if on_gpus else max(1, cpus - 1))
-    if on_gpus and actors > gpus:
-        raise UserError(f"--num-workers {actors} needs {actors} GPUs, the cluster has {gpus}")
-    if actors + 1 > cpus:
-        raise UserError(
-            f"{actors} workers and one CPU for decoding need {actors + 1} CPUs, the cluster has "
-            f"{cpus}; Ray would wait for ever: lower --num-workers or add CPUs"
-        )
-    return ResourcePlan("cuda" if on_gpus else "cpu", actors)
 
 
 def data_context(*callbacks: type[ExecutionCallback]) -> DataContext:

@@ -63,6 +63,37 @@ class ImageConfig:
 
 
 @dataclass(frozen=True)
+class StageConfig:
+    """What a process of each stage holds of its node, in Ray's units.
+
+    Parameters
+    ----------
+    decode_cpus
+        CPUs of a task that reads and decodes a batch: it waits for the store half of its time. Less
+        for a store that is slow to answer. Not that of a worker, or Ray would put both into one.
+    worker_cpus
+        CPUs of a process that holds the backbone, which uses one thread; 2 where CPUs are
+        hyper-threads.
+    worker_gpus
+        GPUs of such a process on GPUs: 0.5 = two share one, for a small backbone on a large GPU.
+    mask_cpus
+        CPUs of a task that makes masks beside a GPU.
+    """
+
+    decode_cpus: float = 0.5
+    worker_cpus: float = 1
+    worker_gpus: float = 1
+    mask_cpus: float = 1
+
+    def __post_init__(self) -> None:
+        for name in ("decode_cpus", "worker_cpus", "worker_gpus", "mask_cpus"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be more than 0")
+        if self.decode_cpus == self.worker_cpus:
+            raise ValueError("--decode-cpus must not be --worker-cpus, or workers would decode")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """How the work is spread; the result is the same, but for the rounding of another device.
 
@@ -74,7 +105,14 @@ class RunConfig:
     batch_size
         Images that travel together from decoding to the accelerator.
     num_workers
-        Processes that hold the backbone; absent = one per GPU, or one per CPU core.
+        Processes that hold the backbone: at most as many. Absent = one per GPU, or one per CPU
+        core, and more as nodes come.
+    wait
+        Seconds to wait for the first node that has room for a worker, then to begin with as many
+        as there are of --num-workers: for a cluster that scales itself, which is asked for them.
+        0 = refuse to begin with fewer than --num-workers.
+    stages
+        What a process of each stage holds.
     device
         Where the backbone and the eigen-solver run; auto = cuda if the cluster has a GPU.
     endpoint
@@ -98,6 +136,8 @@ class RunConfig:
     shard_size: int = 256
     batch_size: int = 16
     num_workers: int | None = None
+    wait: float = 0
+    stages: StageConfig = field(default_factory=StageConfig)
     device: Device = "auto"
     endpoint: str | None = None
     max_error_rate: float = 0.5
@@ -108,7 +148,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         at_least(1, self, "shard_size", "batch_size", "num_workers")
-        at_least(0, self, "hourly_price")
+        at_least(0, self, "wait", "hourly_price")
         share(self, "max_error_rate")
 
 

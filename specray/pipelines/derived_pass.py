@@ -10,10 +10,11 @@ import pyarrow as pa
 import ray
 from ray.data import DataContext, Dataset, TaskPoolStrategy
 
-from specray.pipelines.cluster import data_context, plan_resources
+from specray.pipelines.cluster import data_context
 from specray.pipelines.committing import Commit
 from specray.pipelines.ledger import Ledger
 from specray.pipelines.progress import Progress
+from specray.pipelines.resources import plan_resources
 from specray.pipelines.segmented_source import Places, SegmentedSource
 from specray.pipelines.tally import start_tally
 from specray.sources import Store

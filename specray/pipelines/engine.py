@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -54,6 +55,8 @@ class Engine:
     ----------
     fallbacks : int
         Images that the fallback took.
+    mask_seconds : float
+        Spent so far on masks.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Engine:
         self._fallback = fallback
         self._spare: Engine | None = None
         self.fallbacks = 0
+        self.mask_seconds = 0.0
 
     def __call__(self, images: Sequence[Prepared]) -> list[Row]:
         """One row per image, in the order of the images.
@@ -166,7 +170,9 @@ class Engine:
         if self._masking is None:
             more = _handed_over(spectra)
         else:
+            begin = time.monotonic()
             more = self._masks(self._masking, batch, spectra)
+            self.mask_seconds += time.monotonic() - begin
         keep = self._config.keep
         for i, image in enumerate(batch):
             rows[i] |= _size_of(image) | {"grid_h": cells[0], "grid_w": cells[1]} | more[i]

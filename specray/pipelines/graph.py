@@ -10,13 +10,14 @@ from typing import Any
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
-from specray.pipelines.cluster import ResourcePlan, data_context, plan_resources
+from specray.pipelines.cluster import data_context
 from specray.pipelines.committing import Commit
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.decoding import Decode
 from specray.pipelines.ledger import Ledger
 from specray.pipelines.manifest_source import ManifestSource
 from specray.pipelines.progress import Progress
+from specray.pipelines.resources import ResourcePlan, wait_for_room
 from specray.pipelines.segmenting import Segment
 from specray.pipelines.tally import start_tally
 from specray.pipelines.watch import ClusterShrank, watch_cluster
@@ -25,16 +26,12 @@ from specray.sources import Store
 from specray.tables.counts import ShardCounts
 from specray.tables.shards import Shard
 
-DECODE_CPUS = 0.5
-"""Of a decoding task: it waits for the store half of its time. Not the 1 of the actors, or Ray
-Data would fuse both stages and decode on the accelerator's time."""
-
-MASK_CPUS = 1
-"""Of a task that makes masks for an accelerator: nothing but computing."""
-
 COMMIT_CPUS = 0
 """Of a committing task: nothing. It has little to compute, and must not stand in a line behind the
 decoding of images far ahead: what is not committed is lost when the driver dies."""
+
+COMMITTING = 4
+"""Such tasks at a time, at least: they wait for the store, and workers may come."""
 
 
 @dataclass(frozen=True)
@@ -78,28 +75,30 @@ class StreamingPass:
             The cluster has no room for the actors and their tasks, a store does not answer, or
             too many of the images are errors. What was committed stays.
         """
-        run = self.config.run
-        plan = self._plan(self.shards, run.num_workers)
+        plan = self._plan(self.shards, fewer=False)
         tally = start_tally(plan.actors)
-        ledger = Ledger(self.shards, run.max_error_rate)
+        ledger = Ledger(self.shards, self.config.run.max_error_rate)
         with Progress(ledger.work, lambda: ray.get(tally.read.remote())):
             while missing := ledger.missing:
                 try:
                     ledger.take(self._graph(missing, plan, tally))
                 except ClusterShrank:
-                    plan = self._plan(missing, None)
+                    plan = self._plan(missing, fewer=True)
                     print(
                         f"the cluster has become smaller; going on with {plan.actors} workers",
                         file=sys.stderr,
                     )
         return ledger.counts, ray.get(tally.summary.remote(ledger.work))
 
-    def _plan(self, missing: list[Shard], workers: int | None) -> ResourcePlan:
-        plan = plan_resources(ray.cluster_resources(), self.config.run.device, workers)
-        # no more actors than there are batches: each of them loads the weights
+    def _plan(self, missing: list[Shard], *, fewer: bool) -> ResourcePlan:
+        run = self.config.run
+        plan = wait_for_room(run.device, run.num_workers, run.stages, run.wait, fewer=fewer)
+        return dataclasses.replace(plan, actors=min(plan.actors, self._most(missing)))
+
+    def _most(self, missing: list[Shard]) -> int:
+        """Actors that are useful: each of them loads the weights."""
         batches = sum(-(-shard.work // self._batch_size) for shard in missing)
-        wanted = self.config.run.num_workers or plan.actors
-        return dataclasses.replace(plan, actors=min(plan.actors, batches, wanted))
+        return min(batches, self.config.run.num_workers or batches)
 
     @property
     def _batch_size(self) -> int:
@@ -113,28 +112,29 @@ class StreamingPass:
 
     def _stages(self, shards: list[Shard], plan: ResourcePlan, tally: Any) -> Dataset:
         """Places of the stream, decoded batches, segmented batches, shards, a receipt for each."""
-        shard_size = self.config.run.shard_size
+        shard_size, stages = self.config.run.shard_size, self.config.run.stages
         listed = ray.data.read_datasource(ManifestSource(self.output, shards, shard_size))
         places = listed.repartition(target_num_rows_per_block=self._batch_size, strict=True)
         decoded = places.map_batches(
             Decode(self.source, self.config, self.patch_size, tally),
             batch_size=None,
             batch_format="pyarrow",
-            num_cpus=DECODE_CPUS,
+            num_cpus=stages.decode_cpus,
         )
         segmented = decoded.map_batches(
             Segment,
             fn_constructor_args=(self.work.maker(plan.device), tally),
             batch_size=self._batch_size,  # one block; on GPUs Ray takes no other way to say so
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=plan.actors),
-            num_cpus=1,
-            num_gpus=int(plan.device == "cuda"),
+            # what fits now; more as nodes come
+            compute=ActorPoolStrategy(min_size=plan.actors, max_size=self._most(shards)),
+            num_cpus=plan.cpus,
+            num_gpus=plan.gpus,
         )
         finishing = self.work.finishing(plan.device, tally)
         if finishing is not None:
             segmented = segmented.map_batches(
-                finishing, batch_size=None, batch_format="pyarrow", num_cpus=MASK_CPUS
+                finishing, batch_size=None, batch_format="pyarrow", num_cpus=stages.mask_cpus
             )
         # Every block holds `_batch_size` places, so that a batch of `shard_size` is whole blocks.
         receipts: Dataset = segmented.map_batches(
@@ -142,7 +142,8 @@ class StreamingPass:
             batch_size=shard_size,
             batch_format="pyarrow",
             num_cpus=COMMIT_CPUS,
-            compute=TaskPoolStrategy(plan.actors),  # else a process for each shard that is ready
+            # else a process for each shard that is ready
+            compute=TaskPoolStrategy(max(plan.actors, min(COMMITTING, self._most(shards)))),
         )
         return receipts
 

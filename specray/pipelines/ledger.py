@@ -9,6 +9,7 @@ from ray.data import Dataset
 
 from specray.pipelines.error_limit import ErrorLimit
 from specray.pipelines.faults import faults_as_user_errors
+from specray.pipelines.meters import CommitMeters
 from specray.tables.counts import ShardCounts
 from specray.tables.shards import Shard
 
@@ -53,9 +54,11 @@ class Ledger:
         UserError
             Of a worker, or too many of the images are errors. What was committed stays, here too.
         """
+        meters = CommitMeters()
         with closing(_receipts(graph)) as receipts:  # what runs ends with it
             for name, counts in receipts:
                 self._committed[name] = counts
+                meters.add(counts)
                 if name not in self._again:  # what failed once may well fail again
                     self._limit.add(counts)
 

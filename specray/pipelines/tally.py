@@ -9,6 +9,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from specray.pipelines.meters import StageMeters
+
 
 class _Tally:
     """Counts for the eye and for caution, never for the result.
@@ -27,11 +29,13 @@ class _Tally:
         self._warming = actors  # until each has finished a batch, start-up is part of the time
         self._warm: tuple[int, float] | None = None
         self._last = 0.0
+        self._meters = StageMeters()
 
     def begin(self, stage: str, key: str, images: int) -> int:
         """Report that work on a batch begins; returns how often it was begun and not ended."""
         before = self._begun[stage, key]
         self._begun[stage, key] += 1
+        self._meters.begin(stage, key)
         if stage in ("segment", "edit", "label"):  # where each image is begun once if all goes well
             self._started += images
         return before
@@ -39,6 +43,7 @@ class _Tally:
     def end(self, stage: str, key: str) -> None:
         """Report that a batch is done."""
         del self._begun[stage, key]
+        self._meters.end(stage, key)
 
     def add(self, images: int, errors: int, fallbacks: int) -> None:
         """Count the rows of a batch."""

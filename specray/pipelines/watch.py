@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import ray
 from ray.data._internal.execution.execution_callback import ExecutionCallback
+from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
-from specray.pipelines.cluster import ResourcePlan
+from specray.pipelines.resources import ResourcePlan
 
 STALLED_SECONDS: Final = 30
 """Without a finished batch in a cluster that has become too small, before the pass is replanned:
@@ -35,7 +36,7 @@ def watch_cluster(
     Parameters
     ----------
     plan
-        What the pass needs.
+        What an actor of the pass needs.
     progress
         Gives something that changes as long as the pass moves.
     stalled
@@ -47,15 +48,22 @@ def watch_cluster(
             self._seen = progress()
             self._moved = self._looked = time.monotonic()
 
-        def on_execution_step(self, executor: object) -> None:
+        def on_execution_step(self, executor: StreamingExecutor) -> None:
             now = time.monotonic()
             if now - self._looked < _LOOK_SECONDS:
                 return
             self._looked = now
             seen = progress()
-            if seen != self._seen or plan.fits(ray.cluster_resources()):
+            if seen != self._seen or plan.fits(ray.cluster_resources(), _actors(executor)):
                 self._seen, self._moved = seen, now
             elif now - self._moved > stalled:
                 raise ClusterShrank
 
     return ClusterWatch
+
+
+def _actors(executor: StreamingExecutor) -> int:
+    """Actors that the pass has now, those that wait for a node among them."""
+    operators = executor._topology or ()
+    pools = (pool for each in operators for pool in each.get_autoscaling_actor_pools())
+    return sum(pool.current_size() for pool in pools)

@@ -21,6 +21,11 @@ class ImageEngine(Protocol):
         """Images too large for the memory of the accelerator, which the CPU took."""
         ...
 
+    @property
+    def mask_seconds(self) -> float:
+        """Spent so far on what CPUs make beside an accelerator; 0 where they do."""
+        ...
+
     def __call__(self, images: Sequence[Prepared]) -> list[Row]:
         """One row per image, in the order of the images; one that fails has an ``error``."""
         ...

@@ -29,7 +29,7 @@ def test_nodes() -> None:
     assert head["resources"] == {"CPU": 0}
     assert "InstanceMarketOptions" not in head["node_config"]  # on demand
     assert types["gpu"]["resources"]["GPU"] == 1
-    assert types["gpu"]["min_workers"] == types["gpu"]["max_workers"] > 0
+    assert types["gpu"]["min_workers"] == 0 < types["gpu"]["max_workers"]
     assert types["cpu"]["min_workers"] < types["cpu"]["max_workers"]
     assert sum(types[name]["max_workers"] for name in ("gpu", "cpu")) == tree["max_workers"]
     for name in ("gpu", "cpu"):

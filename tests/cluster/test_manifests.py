@@ -189,8 +189,7 @@ def test_groups_are_for_what_a_pass_does(kind: str) -> None:
     assert found["head"]["rayStartParams"]["num-cpus"] == "0"
     assert cluster_of(kind)["enableInTreeAutoscaling"]
     gpu, cpu = found["gpu"], found["cpu"]
-    # the plan takes the GPUs that are there when a pass begins, and no more later on
-    assert gpu["minReplicas"] == gpu["replicas"] == gpu["maxReplicas"] > 0
+    assert gpu["minReplicas"] == gpu["replicas"] == 0 < gpu["maxReplicas"]
     assert cpu["minReplicas"] < cpu["maxReplicas"]
     for name in ("head", "gpu", "cpu"):
         args = [f"--{key}={value}" for key, value in found[name]["rayStartParams"].items()]
@@ -215,7 +214,11 @@ def test_secrets_are_named_and_not_told(kind: str) -> None:
 def test_the_job_ends_and_is_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
     spec = read("kuberay/rayjob.yaml")["spec"]
     check_job(spec["entrypoint"])
-    assert yaml.safe_load(capsys.readouterr().out)["run"]["device"] == "cuda"
+    run = yaml.safe_load(capsys.readouterr().out)["run"]
+    assert run["device"] == "cuda"
+    # it asks for the GPUs that the group may have, and waits for the first of them
+    assert run["num_workers"] == groups("rayjob")["gpu"]["maxReplicas"]
+    assert run["wait"] >= 600
     assert spec["backoffLimit"] == spec["submitterConfig"]["backoffLimit"] == 2
     assert spec["shutdownAfterJobFinishes"]
     assert spec["activeDeadlineSeconds"] > 0

@@ -335,6 +335,11 @@ def test_a_dry_run_counts_and_writes_nothing(photographs: Path, tmp_path: Path) 
     assert result["estimated_cost"] == pytest.approx(2 * seconds, abs=0.11)  # of a second's tenth
     assert result["input_bytes"] == sum(p.stat().st_size for p in photographs.rglob("*.jpg"))
     assert result["estimated_seconds_on_this_machine"] > 0
+    assert (result["suffixes"], result["sampled_images"]) == ({".jpg": 20}, 8)
+    keys = sorted(path.relative_to(photographs).as_posix() for path in photographs.rglob("*.jpg"))
+    assert (result["first_key"], result["last_key"]) == (keys[0], keys[-1])
+    assert set(result["seconds_per_image"]) == {"read", "decode", "segment", "masks"}
+    assert min(result["seconds_per_image"].values()) >= 0 < result["seconds_per_image"]["masks"]
     assert not (tmp_path / "out").exists()
 
 

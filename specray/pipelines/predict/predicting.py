@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -110,14 +111,18 @@ class _MapEngine:
     def __init__(self, engine: Engine, make: MakeMap) -> None:
         self._engine = engine
         self._make = make
+        self.mask_seconds = 0.0
 
     @property
     def fallbacks(self) -> int:
         return self._engine.fallbacks
 
     def __call__(self, images: Sequence[Prepared]) -> list[Row]:
-        scored = zip(images, self._engine(images), strict=True)
-        return [row if "error" in row else row | self._make(image, row) for image, row in scored]
+        scored = list(zip(images, self._engine(images), strict=True))
+        begin = time.monotonic()
+        rows = [row if "error" in row else row | self._make(image, row) for image, row in scored]
+        self.mask_seconds += time.monotonic() - begin
+        return rows
 
 
 @dataclass(frozen=True)

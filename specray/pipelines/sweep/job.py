@@ -135,7 +135,8 @@ def _swept(
     """Both passes, the tables, and all that ``sweep.json`` tells."""
     import ray
 
-    from specray.pipelines.cluster import plan_resources, ray_session
+    from specray.pipelines.cluster import ray_session
+    from specray.pipelines.resources import plan_resources
     from specray.pipelines.sweep.actor import SweepWork
     from specray.pipelines.sweep.passing import score_sets
 

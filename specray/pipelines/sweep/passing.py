@@ -9,9 +9,10 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from specray.errors import UserError
-from specray.pipelines.cluster import ResourcePlan, data_context
+from specray.pipelines.cluster import data_context
 from specray.pipelines.faults import faults_as_user_errors
 from specray.pipelines.progress import Progress
+from specray.pipelines.resources import ResourcePlan
 from specray.pipelines.sweep.actor import ScoreImages, SweepWork, chunks_of
 from specray.pipelines.sweep.metrics import SetScores, metrics_of
 from specray.pipelines.sweep.scoring import ImageScores

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext
 
-from specray.pipelines.cluster import ResourcePlan, data_context
+from specray.pipelines.cluster import data_context
 from specray.pipelines.faults import faults_as_user_errors
+from specray.pipelines.resources import ResourcePlan
 from specray.pipelines.training.computed import ComputedFeatures
 from specray.pipelines.training.pairs import Recomputed
 from specray.pipelines.training.samples import MASK_COLUMNS, samples_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from specray.backbones import BackboneConfig
-from specray.pipelines.cluster import ResourcePlan
 from specray.pipelines.derived import SegmentRun
+from specray.pipelines.resources import ResourcePlan
 from specray.pipelines.training.alternatives import alternative
 from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.pipelines.training.diagnosis import DiagnosisPlan

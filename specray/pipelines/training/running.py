@@ -16,8 +16,8 @@ from specray.sources import Store
 from specray.tables.run import NAME, read_run, write_run
 
 if TYPE_CHECKING:
-    from specray.pipelines.cluster import ResourcePlan
     from specray.pipelines.config import WorkersConfig
+    from specray.pipelines.resources import ResourcePlan
     from specray.pipelines.training.checkpoint import TrainingState
 
 TENSORBOARD = "tensorboard/"
@@ -76,7 +76,7 @@ def training_resources(config: WorkersConfig) -> ResourcePlan:
     """
     import ray
 
-    from specray.pipelines.cluster import plan_resources
+    from specray.pipelines.resources import plan_resources
 
     there = ray.cluster_resources()
     if config.min_workers is None:

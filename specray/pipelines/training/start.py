@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from specray.errors import UserError
-from specray.pipelines.cluster import ResourcePlan
 from specray.pipelines.derived import SegmentRun
 from specray.pipelines.labels.sampling import draw
+from specray.pipelines.resources import ResourcePlan
 from specray.pipelines.training.config import TrainPrimapsConfig
 from specray.pipelines.training.index import Group
 from specray.pipelines.training.inputs import Inputs, has_features

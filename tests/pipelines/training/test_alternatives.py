@@ -14,11 +14,11 @@ import torch
 from specray.backbones import BackboneConfig, DescriptorBackbone, parse_projection
 from specray.errors import UserError
 from specray.masks import PrincipalConfig
-from specray.pipelines.cluster import ResourcePlan
 from specray.pipelines.config import RunConfig, SegmentConfig
 from specray.pipelines.derived import SegmentRun, finished_run
 from specray.pipelines.predict.config import PredictConfig
 from specray.pipelines.predict.job import run_predict
+from specray.pipelines.resources import ResourcePlan
 from specray.pipelines.segment import run_segment
 from specray.pipelines.training.alternatives import alternative
 from specray.pipelines.training.config import TrainPrimapsConfig

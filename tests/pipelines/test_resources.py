@@ -1,0 +1,89 @@
+"""The proof that a run fits its cluster, before Ray would wait for ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from specray.errors import UserError
+from specray.pipelines.config import StageConfig
+from specray.pipelines.resources import ResourcePlan, plan_resources
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "device", "workers", "expected"),
+    [
+        (3, 0, "auto", None, ResourcePlan("cpu", 2)),
+        (3, 0, "auto", 1, ResourcePlan("cpu", 1)),
+        (17, 0, "cpu", 4, ResourcePlan("cpu", 4)),
+        (64, 8, "auto", None, ResourcePlan("cuda", 8, gpus=1)),
+        (64, 8, "cuda", 2, ResourcePlan("cuda", 2, gpus=1)),
+        (64, 8, "cpu", None, ResourcePlan("cpu", 63)),
+    ],
+)
+def test_actors_get_their_share_and_a_cpu_is_left(
+    cpus: int, gpus: int, device: Any, workers: int | None, expected: ResourcePlan
+) -> None:
+    resources = {"CPU": float(cpus), "GPU": float(gpus)}
+    plan = plan_resources(resources, device, workers)
+    assert plan == expected
+    assert plan.actors < cpus
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "device", "workers", "remedy"),
+    [
+        (1, 0, "auto", None, "add CPUs"),
+        (4, 0, "cpu", 4, "lower --num-workers"),
+        (2, 2, "auto", None, "add CPUs"),
+        (64, 8, "cuda", 9, "--num-workers 9 needs 9 GPUs"),
+        (64, 0, "cuda", None, "--device cpu"),
+    ],
+)
+def test_what_would_wait_for_ever_is_refused_with_the_remedy(
+    cpus: int, gpus: int, device: Any, workers: int | None, remedy: str
+) -> None:
+    resources = {"CPU": float(cpus), "GPU": float(gpus)}
+    with pytest.raises(UserError, match=remedy):
+        plan_resources(resources, device, workers)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "workers", "stages", "expected"),
+    [
+        (64, 2, None, StageConfig(worker_gpus=0.5), ResourcePlan("cuda", 4, 1, 0.5)),
+        (64, 2, 3, StageConfig(worker_gpus=0.5), ResourcePlan("cuda", 3, 1, 0.5)),
+        (9, 0, None, StageConfig(worker_cpus=2), ResourcePlan("cpu", 4, 2)),
+        (10, 0, None, StageConfig(worker_cpus=2), ResourcePlan("cpu", 4, 2)),
+        (4, 0, None, StageConfig(worker_cpus=0.4), ResourcePlan("cpu", 7, 0.4)),
+    ],
+)
+def test_actors_hold_what_their_stage_is_given(
+    cpus: int, gpus: int, workers: int | None, stages: StageConfig, expected: ResourcePlan
+) -> None:
+    resources = {"CPU": float(cpus), "GPU": float(gpus)}
+    plan = plan_resources(resources, "auto", workers, stages)
+    assert plan == expected
+    assert plan.fits(resources, plan.actors)
+    more = plan.actors + 1
+    assert not plan.fits(resources, more) or workers is not None
+    with pytest.raises(UserError):
+        plan_resources(resources, "auto", 100, stages)
+
+
+def test_who_waits_begins_with_what_is_there() -> None:
+    resources = {"CPU": 8.0, "GPU": 2.0}
+    assert plan_resources(resources, "cuda", 8, fewer=True).actors == 2
+    assert plan_resources(resources, "cuda", 1, fewer=True).actors == 1
+    with pytest.raises(UserError, match="no GPU"):
+        plan_resources({"CPU": 8.0}, "cuda", 8, fewer=True)
+    with pytest.raises(UserError, match="add CPUs"):
+        plan_resources({"CPU": 1.0}, "cpu", 8, fewer=True)
+
+
+def test_stages_that_would_become_one_are_refused() -> None:
+    with pytest.raises(ValueError, match="--decode-cpus"):
+        StageConfig(decode_cpus=1)
+    with pytest.raises(ValueError, match="--worker-gpus must be more than 0"):
+        StageConfig(worker_gpus=0)
