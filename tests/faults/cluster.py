@@ -30,10 +30,16 @@ class SmallCluster:
         """For RAY_ADDRESS."""
         return str(self.cluster.address)
 
-    def workers(self, wanted: Callable[[str], bool]) -> list[psutil.Process]:
-        """Worker processes whose title is wanted, such as ``ray::MapBatches(Decode)``."""
+    def workers(
+        self, wanted: Callable[[str], bool], node: Any | None = None
+    ) -> list[psutil.Process]:
+        """Worker processes whose title is wanted, such as ``ray::MapBatches(Decode)``.
+
+        Those of a node, or of all that this process has started.
+        """
+        roots = [psutil.Process()] if node is None else processes_of(node)
         found = []
-        for process in psutil.Process().children(recursive=True):
+        for process in (child for root in roots for child in root.children(recursive=True)):
             try:
                 title = process.cmdline()[0]
             except (psutil.Error, IndexError):
@@ -52,15 +58,30 @@ class SmallCluster:
 
     def remove_node(self, rng: random.Random) -> int:
         """Take a node away at once, with all its processes."""
-        node = self.nodes.pop(rng.randrange(len(self.nodes)))
-        self.cluster.remove_node(node, allow_graceful=False)
+        self.lose_node(self.nodes[rng.randrange(len(self.nodes))])
         return 1 + int(NODE["num_cpus"])
+
+    def lose_node(self, node: Any) -> None:
+        """Take this node away at once."""
+        self.nodes.remove(node)
+        self.cluster.remove_node(node, allow_graceful=False)
+
+    def add_node(self) -> Any:
+        """Have another node join."""
+        self.nodes.append(self.cluster.add_node(**NODE))
+        self.cluster.wait_for_nodes()
+        return self.nodes[-1]
 
     def mend(self) -> None:
         """Bring back the nodes that were removed."""
         while len(self.nodes) < 2:
-            self.nodes.append(self.cluster.add_node(**NODE))
-        self.cluster.wait_for_nodes()
+            self.add_node()
+
+
+def processes_of(node: Any) -> list[psutil.Process]:
+    """What Ray has started for a node: the raylet, and on the head its servers."""
+    pids = [info.process.pid for infos in node.all_processes.values() for info in infos]
+    return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
 
 
 def _kill(rng: random.Random, processes: list[psutil.Process]) -> int:
@@ -71,11 +92,17 @@ def _kill(rng: random.Random, processes: list[psutil.Process]) -> int:
 
 
 @contextmanager
-def small_cluster() -> Iterator[SmallCluster]:
-    """Start the cluster; its processes see the environment of this one."""
+def small_cluster(**head: Any) -> Iterator[SmallCluster]:
+    """Start the cluster; its processes see the environment of this one.
+
+    Parameters
+    ----------
+    head
+        Further options of the head's `Cluster.add_node`.
+    """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    head = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    usual = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=usual | head)
     try:
         nodes = [cluster.add_node(**NODE) for _ in range(2)]
         cluster.wait_for_nodes()

@@ -52,12 +52,17 @@ class Running:
                 self._known.setdefault(process.pid, process)
         return [process for process in self._known.values() if process.is_running()]
 
+    @property
+    def output(self) -> str:
+        """What it has written to its standard output so far."""
+        return self.log.with_suffix(".out").read_text()
+
     def finish(self, seconds: float = 400) -> dict[str, Any]:
         """Wait for a good end; returns the last line of its output."""
         code = self.process.wait(seconds)
         text = self.log.read_text()
         assert code == 0, text[-4000:]
-        last = self.log.with_suffix(".out").read_text().splitlines()[-1]
+        last = self.output.splitlines()[-1]
         result: dict[str, Any] = json.loads(last)  # before it, Ray may report deaths
         return result
 
@@ -114,11 +119,18 @@ def command(
 ) -> Iterator[Running]:
     """Run a job as a person types it; see `segment`."""
     code = f"{INTERRUPTIBLE}{script or ''}\n{MAIN}"
+    with started([sys.executable, "-c", code, job, *arguments], environment) as running:
+        yield running
+
+
+@contextmanager
+def started(words: Sequence[str], environment: dict[str, str] | None = None) -> Iterator[Running]:
+    """Run any command, and end it with the block; see `segment`."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         with log.open("w") as err, log.with_suffix(".out").open("w") as out:
             process = psutil.Popen(
-                [sys.executable, "-c", code, job, *arguments],
+                words,
                 stdout=out,
                 stderr=err,
                 env=os.environ | (environment or {}),

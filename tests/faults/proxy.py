@@ -89,6 +89,7 @@ class Proxy:
     injected: Counter[str] = field(default_factory=Counter)
     gets: Counter[str] = field(default_factory=Counter)
     closing: Event = field(default_factory=Event)
+    healed: Event = field(default_factory=Event)
     _seen: Counter[str] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
 
@@ -104,6 +105,11 @@ class Proxy:
                 return None, 0.0
             self.limit -= 1
         return chance.choice(self.kinds), chance.random()
+
+    def heal(self) -> None:
+        """End the faults; what is stalled is answered now."""
+        self.rate = 0
+        self.healed.set()
 
     def count_fault(self, kind: Kind) -> None:
         with self._lock:
@@ -128,6 +134,7 @@ def faulty_s3(
         yield server.proxy
     finally:
         server.proxy.closing.set()
+        server.proxy.heal()
         server.shutdown()
         server.server_close()
         server.disconnect_all()
@@ -243,7 +250,8 @@ class _Handler(BaseHTTPRequestHandler):
             kind = "reset_after"
         proxy.count_fault(kind)
         if kind == "stall":
-            if not proxy.closing.wait(None if math.isinf(proxy.stall) else proxy.stall):
+            proxy.healed.wait(None if math.isinf(proxy.stall) else proxy.stall)
+            if not proxy.closing.is_set():
                 self._send(answer)
         elif kind == "reset_after":
             self._reset()
