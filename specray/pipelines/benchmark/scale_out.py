@@ -201,7 +201,7 @@ def busy_share(looks: Sequence[Look], span: Span) -> float:
 
 
 def driver_memory(seen: Sequence[Look], batches: Sequence[Batch]) -> dict[str, Any]:
-    """Of the driver: its peak, at the first and the last image, and how it grows, in bytes.
+    """Of the driver alone: its peak, at the first and the last image, and how it grows, in bytes.
 
     The growth for 1,000 shards is that of the second half: what a run needs at any size has been
     taken by then. Null where there are too few shards to tell.

@@ -131,7 +131,7 @@ class Look(NamedTuple):
     cpu: dict[str, float]
     """Seconds so far by role, also of processes that have ended."""
     driver: int
-    """Bytes of the driver."""
+    """Bytes of the driver alone: what it shares changes as other processes come and go."""
     machine: tuple[float, float]
     """Seconds so far in which a core was busy, whoever used it, and of all cores."""
 
@@ -182,7 +182,8 @@ class Watch:
             now_there = {name: max(each, default=0) for name, each in sizes.items()}
             now_there["together"] = sum(process.memory for process in found)
             self.peaks = {name: max(peak, now_there[name]) for name, peak in self.peaks.items()}
-            self.looks.append(Look(now, self._by_role(), now_there["driver"], _machine()))
+            own = sum(process.own for process in found if process.role == "driver")
+            self.looks.append(Look(now, self._by_role(), own, _machine()))
 
     def _by_role(self) -> dict[str, float]:
         cpu = dict.fromkeys(("driver", *ROLES.values(), "ray"), 0.0)
@@ -195,6 +196,7 @@ class _Seen(NamedTuple):
     pid: int
     role: str
     memory: int
+    own: int
     cpu: float
 
 
@@ -217,11 +219,18 @@ def _looker(pid: int, driver_alone: bool) -> Callable[[], list[_Seen]]:
                     role = "driver" if process == root else _role("".join(process.cmdline()[:1]))
                     times = process.cpu_times()
                     weigh = role == "driver" or not driver_alone
-                    memory = process.memory_full_info().pss if weigh else 0
-                    found.append(_Seen(process.pid, role, memory, times.user + times.system))
+                    memory, own = _memory(process) if weigh else (0, 0)
+                    cpu = times.user + times.system
+                    found.append(_Seen(process.pid, role, memory, own, cpu))
         return found
 
     return look
+
+
+def _memory(process: Any) -> tuple[int, int]:
+    """Bytes, shared ones in proportion, and those of the process alone."""
+    found = process.memory_full_info()
+    return found.pss, found.uss
 
 
 def _role(title: str) -> str:
