@@ -1,5 +1,7 @@
 """Measured ratios: the eigen-solver, the whole job, objects and instances against ground truth."""
 
-from specray.pipelines.benchmark.job import BenchmarkConfig, run_benchmark
+import lazy_loader
 
-__all__ = ["BenchmarkConfig", "run_benchmark"]
+# On demand, see __init__.pyi: a worker that unpickles something of one part would import all others
+# and torch, for many seconds.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

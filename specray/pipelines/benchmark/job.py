@@ -38,6 +38,7 @@ from specray.pipelines.benchmark.prototypes.crops import proposed, read_scored
 from specray.pipelines.benchmark.prototypes.epochs import epoch_rows
 from specray.pipelines.benchmark.prototypes.protocol import prototype_rows
 from specray.pipelines.benchmark.refinement import refinement_rows
+from specray.pipelines.benchmark.scale_out import scale_out_rows
 from specray.pipelines.benchmark.scores import score_scale_rows
 from specray.pipelines.benchmark.solver import mask_agreement, solver_rows
 from specray.pipelines.benchmark.timing import one_thread
@@ -118,6 +119,7 @@ class BenchmarkConfig:
         "labels",
         "label-scale",
         "score-scale",
+        "scale-out",
         "prototypes",
     )
     threads: int | None = None
@@ -274,6 +276,10 @@ def _score_scale(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[s
     yield from score_scale_rows(SCORE_IMAGES, SCORE_WORKERS)
 
 
+def _scale_out(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
+    yield from scale_out_rows()
+
+
 def _prototypes(config: BenchmarkConfig, backbone: Backbone) -> Iterator[dict[str, Any]]:
     root = Path(config.data or "", "camvid")
     if config.data is None or not root.is_dir():
@@ -320,5 +326,6 @@ MEASURES: Final = {
     "labels": _labels,
     "label-scale": _label_scale,
     "score-scale": _score_scale,
+    "scale-out": _scale_out,
     "prototypes": _prototypes,
 }
