@@ -59,9 +59,8 @@ class Revisit:
             blobs = pool.map(partial(fetch, self.images), [row["key"] for row in good])
             items = list(zip(good, blobs, strict=True))
         found = {row["key"]: row for row in self._found(items, deaths >= SUSPICIOUS)}
-        self.tally.end.remote(str(self.stage), keys[0])
         faulty = sum((row | found.get(row["key"], {}))["error"] is not None for row in rows)
-        self.tally.add.remote(len(keys), faulty, 0)
+        self.tally.end.remote(str(self.stage), keys[0], len(keys), faulty)
         return found
 
     def _found(self, items: Sequence[Item], alone: bool) -> Iterator[Row]:

@@ -124,9 +124,9 @@ class Segment:
         fallbacks = self._engine.fallbacks
         rows = partial(self._rows, alone=deaths >= SUSPICIOUS)
         table = segment_block(decoded, rows, schema)
-        self._tally.end.remote("segment", first)
         errors = table.num_rows - table["error"].null_count
-        self._tally.add.remote(len(keys), errors, self._engine.fallbacks - fallbacks)
+        fallen = self._engine.fallbacks - fallbacks
+        self._tally.end.remote("segment", first, len(keys), errors, fallen)
         return table
 
     def _rows(self, images: Sequence[Prepared], alone: bool) -> Iterator[Row]:

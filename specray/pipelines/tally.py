@@ -40,10 +40,14 @@ class _Tally:
             self._started += images
         return before
 
-    def end(self, stage: str, key: str) -> None:
-        """Report that a batch is done."""
+    def end(
+        self, stage: str, key: str, images: int = 0, errors: int = 0, fallbacks: int = 0
+    ) -> None:
+        """Report that a batch is done, and its rows, if they are to be counted at this stage."""
         del self._begun[stage, key]
         self._meters.end(stage, key)
+        if images:
+            self.add(images, errors, fallbacks)
 
     def add(self, images: int, errors: int, fallbacks: int) -> None:
         """Count the rows of a batch."""

@@ -149,6 +149,7 @@ class SleepingEngine:
     """Sleeps for each image, and says that all of it is an object."""
 
     fallbacks = 0
+    mask_seconds = 0.0
 
     def __init__(self, seconds: float, path: Path) -> None:
         self._seconds = seconds
