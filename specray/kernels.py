@@ -12,8 +12,22 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core.caching import UserProvidedCacheLocator
 
 _PACKAGE = Path(__file__).parent
+
+
+class KernelLocator(UserProvidedCacheLocator):
+    """Keeps code by the place of its source in the package, wherever that lies.
+
+    Ray puts each package that is submitted into a folder of its own, where all would be compiled
+    anew.
+    """
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file: str) -> str:
+        """Of the folder of a source, below that of the machine code."""
+        return str(Path(py_file).relative_to(_PACKAGE).parent)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -28,13 +42,17 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def _compile(function: Callable[..., Any], *, inline: bool) -> Any:
     settings: Any = numba.config
-    folder, before = _folder(_room(function)), settings.CACHE_DIR
-    settings.CACHE_DIR = folder or before
+    folder = _folder(_room(function))
+    decorate = numba.njit(nogil=True, cache=folder is not None, forceinline=inline)
+    if folder is None:
+        return decorate(function)
+    before = settings.CACHE_DIR, settings.CACHE_LOCATOR_CLASSES
+    locator = f"{__name__}.{KernelLocator.__name__}"
+    settings.CACHE_DIR, settings.CACHE_LOCATOR_CLASSES = folder, locator
     try:
-        decorate = numba.njit(nogil=True, cache=folder is not None, forceinline=inline)
         return decorate(function)
     finally:
-        settings.CACHE_DIR = before
+        settings.CACHE_DIR, settings.CACHE_LOCATOR_CLASSES = before
 
 
 def _room(function: Callable[..., Any]) -> Path:
@@ -49,24 +67,31 @@ def _folder(room: Path) -> str | None:
 
     numba looks at the file of a function alone, but functions of other files are inlined into it:
     so the folder has the name of all of them, and of this file, which says how to compile. It is
-    that of NUMBA_CACHE_DIR, or beside the sources, or in the home of the user; elsewhere others
-    could put code there for us to run.
+    that of NUMBA_CACHE_DIR, or in the home of the user, where all copies of the same sources find
+    it, or beside them; elsewhere others could put code there for us to run.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(numba.__version__.encode())
     for file in (Path(__file__), *sorted(room.rglob("*.py"))):
         digest.update(file.read_bytes())
-    places = [room / "__pycache__", Path("~/.cache/specray").expanduser()]
+    places = [*_home(), room / "__pycache__"]
     if given := os.environ.get("NUMBA_CACHE_DIR"):
         places = [Path(given)]
     for place in places:
         folder = place / f"kernels-{digest.hexdigest()[:16]}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except (OSError, RuntimeError):  # not writable; there is no home
+        except OSError:  # not writable
             continue
         if os.access(folder, os.W_OK):
             return str(folder)
     return None
+
+
+def _home() -> list[Path]:
+    try:
+        return [Path("~/.cache/specray").expanduser()]
+    except RuntimeError:  # there is none
+        return []
 
 
 @numba.njit(nogil=True, forceinline=True)  # a part of who calls, and kept with it

@@ -1,7 +1,7 @@
 """Compile the compiled parts once: ``python -m specray.warm``.
 
-numba keeps what it has compiled beside the sources, or in the cache folder of the user where those
-cannot be written. Worth a line in the recipe of a container image: pymatting compiles for a minute
+numba keeps what it has compiled in the cache folder of the user, or beside the sources where there
+is none. Worth a line in the recipe of a container image: pymatting compiles for a minute
 when it is first imported, the CRF for some 20 seconds when it is first used.
 """
 

@@ -51,10 +51,26 @@ def test_code_is_kept_for_these_very_sources(tmp_path: Path) -> None:
     assert run(package, cache)[1:] != changed[1:]
 
 
-def test_code_is_kept_beside_the_sources_of_its_room(tmp_path: Path) -> None:
-    package = tmp_path / "lib"
+def test_copies_of_the_same_sources_share_their_code_in_the_home_of_the_user(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    environment = {"NUMBA_CACHE_DIR": "", "HOME": str(home)}
+    kept = []
+    for name in ("one", "two"):
+        package = tmp_path / name
+        shutil.copytree(Path(specray.__file__).parent, package / "specray")
+        _, masks, spectral = run(package, environment)
+        assert Path(masks).parent == Path(spectral).parent == home / ".cache/specray"
+        kept.append({path: path.stat().st_mtime_ns for path in home.rglob("*.nb[ci]")})
+    assert kept[0] and kept[0] == kept[1]  # nothing was compiled again
+
+
+def test_without_a_home_code_is_kept_beside_the_sources_of_its_room(tmp_path: Path) -> None:
+    package, nowhere = tmp_path / "lib", tmp_path / "file"
     shutil.copytree(Path(specray.__file__).parent, package / "specray")
-    _, masks, spectral = run(package, {"NUMBA_CACHE_DIR": ""})
+    nowhere.write_text("")
+    _, masks, spectral = run(package, {"NUMBA_CACHE_DIR": "", "HOME": str(nowhere)})
     assert Path(masks).parent == package / "specray/masks/__pycache__"
     assert Path(spectral).parent == package / "specray/spectral/__pycache__"
 

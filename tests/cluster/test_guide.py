@@ -46,7 +46,7 @@ def test_rays_commands_are_understood() -> None:
     given = job_cli.submit.make_context("submit", args).params
     assert given["entrypoint"][:2] == ("python", "jobs/segment.py")
     told = re.findall(r"`ray job (\w+)((?: --\w+)*) photos-1`", TEXT)
-    assert {name for name, _ in told} == {"logs", "status", "stop", "delete"}
+    assert {name for name, _ in told} == {"logs", "status", "stop"}
     for name, flags in told:
         command: click.Command = getattr(job_cli, name)
         command.make_context(name, [*flags.split(), "photos-1"])

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from ray._private.utils import write_ray_address
 from ray.job_submission import JobSubmissionClient
 
@@ -36,6 +38,14 @@ HEAD: dict[str, Any] = {
 }
 
 NO_CODE = (".git", ".venv", "__pycache__", ".*_cache", "*.egg-info")
+
+
+class Series(NamedTuple):
+    """A metric with its stage or code, of a process."""
+
+    name: str
+    tag: str
+    worker: str
 
 
 @dataclass
@@ -68,6 +78,19 @@ class JobServer:
     def status(self, name: str) -> str:
         """Of a job, as ``SUCCEEDED``."""
         return str(self.client.get_job_status(name).value)
+
+    def metrics(self) -> dict[Series, float]:
+        """What the agent of the head offers to Prometheus of ours."""
+        head: Any = self.cluster.cluster.head_node
+        address = f"http://{head.node_ip_address}:{head.metrics_export_port}/metrics"
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        found = {}
+        for sample in (each for family in families for each in family.samples):
+            tag = sample.labels.get("stage") or sample.labels.get("code") or ""
+            if sample.name.startswith("ray_specray_"):
+                found[Series(sample.name, tag, sample.labels["WorkerId"])] = sample.value
+        return found
 
     def wait(self, name: str, seconds: float = 300) -> str:
         """Wait for the end of a job that nobody follows; returns its status."""

@@ -6,7 +6,7 @@ import json
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from tests.faults.command import COUNT, assert_same, on_our_ray, rows, run, shards
+from tests.faults.command import COUNT, Running, assert_same, on_our_ray, rows, run, shards
 from tests.faults.proxy import Proxy, faulty_s3
 
 pytest.importorskip(
@@ -25,7 +25,7 @@ pytest.importorskip(
     exc_type=ImportError,
 )
 
-from tests.faults.submitting import JobServer, fresh_clone, job_server
+from tests.faults.submitting import JobServer, Series, fresh_clone, job_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -199,8 +199,10 @@ def test_a_stopped_job_continues_under_another_id_and_reads_nothing_again(
 ) -> None:
     words = segment(stored, tmp_path, *ONE, endpoint=held.url)
     first = of_a(stored.calm)
+    earlier = server.metrics()
     with server.submit("stopped", clone, *words) as running:
         assert running.wait_for(lambda: set(shards(tmp_path)) == first), running.output
+        assert_metrics_tell(server, running, earlier.keys(), tmp_path)
         with server.submit("stopped", clone, *words) as second:
             assert second.process.wait(60) != 0
             assert "already exists" in second.log.read_text()
@@ -254,6 +256,26 @@ def test_while_nodes_come_and_go_the_bucket_fills_with_what_a_local_run_makes(
     assert found.keys() == files.keys()
     assert all(data == files[name] for name, data in found.items() if name.endswith(".parquet"))
     assert not stored.client.list_multipart_uploads(Bucket=stored.bucket).get("Uploads")
+
+
+def assert_metrics_tell(
+    server: JobServer, running: Running, earlier: Set[Series], output: Path
+) -> None:
+    """Of a job that stands still: what it has committed, and that stages took time."""
+    committed = sum(map(len, keys_of(output).values()))
+
+    def new(name: str) -> dict[str, float]:
+        now = server.metrics()
+        return {
+            each.tag: value
+            for each, value in now.items()
+            if each.name == f"ray_specray_{name}_total" and each not in earlier
+        }
+
+    assert running.wait_for(lambda: new("images") == {"": committed}), server.metrics()
+    assert new("bytes") == {"": sum(map(len, shards(output).values()))}
+    assert {"decode", "segment"} <= new("stage_seconds").keys()
+    assert not new("errors")
 
 
 def working(server: JobServer, node: Any) -> list[psutil.Process]:

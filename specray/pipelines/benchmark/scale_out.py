@@ -29,8 +29,8 @@ NODES: Final = (1, 2, 4, 8)
 RATE: Final = 20.0
 """Images per second that an engine would do without a framework: a ViT-S on a modest GPU."""
 
-SECONDS: Final = 45.0
-"""Of steady state."""
+SECONDS: Final = 60.0
+"""Of sleep for each engine, the half of which is measured."""
 
 SHARD_IMAGES: Final = 192
 """Of a shard, on average: three quarters of the default."""
@@ -55,7 +55,7 @@ def scale_out_rows(
     rate
         Images per second of an engine.
     seconds
-        Of steady state.
+        Of sleep for each engine.
     """
     costs = stage_costs()
     yield {"name": "stages without Ray", **costs}
@@ -65,9 +65,9 @@ def scale_out_rows(
         for count in nodes:
             images = int(rate * count * seconds)
             row = node_row(folder, count, images, 1 / rate, costs["decode_ms"])
-            each = row["images_per_second"] and row["images_per_second"] / count
+            each = row["steady_images_per_second"] / count
             first = first or each
-            yield row | {"efficiency": each and first and each / first}
+            yield row | {"efficiency": each / first}
 
 
 def plan_row(folder: str, keys: int) -> dict[str, Any]:
@@ -94,19 +94,18 @@ def node_row(
         code = code_of(run_nodes, folder, log, nodes, images, seconds)
         result, watch = watched(code, driver_alone=True)
         batches = Log(log, nodes).batches()
-    span = steady(batches)
-    late = later_half(batches, span)
+    late = steady(batches)
     cpu = cpu_ms(watch.looks, late)
-    rate = result["images_per_second"]
+    rate = rate_of(batches, late)
     return {
         "name": f"{nodes} node{'s' if nodes > 1 else ''}",
         "nodes": nodes,
         "nodes_with_actors": len({batch.engine.partition("-")[0] for batch in batches}),
         "sleep_ms": 1000 * seconds,
         **result,
-        "steady_s": span.seconds,
-        "steady_images_per_second": span.images / span.seconds,
-        "actor_overhead_ms": rate and 1000 * (nodes / rate - seconds),
+        "steady_s": late.seconds,
+        "steady_images_per_second": rate,
+        "actor_overhead_ms": 1000 * (nodes / rate - seconds),
         "cpu_ms": sum(cpu.values()),
         "overhead_cpu_ms": sum(cpu.values()) - decode_ms,
         **{f"{role}_cpu_ms": value for role, value in cpu.items()},
@@ -154,22 +153,34 @@ class Span(NamedTuple):
 
 
 def steady(batches: Sequence[Batch]) -> Span:
-    """From where each engine has done a batch to where the first has nothing more to do."""
+    """The later half of the time in which all engines work.
+
+    In the first half Ray starts processes for tasks, each for seconds of a core: many nodes on few
+    cores wait for them longer than a node with cores of its own.
+    """
     ends = _by_engine(batches)
     begin = max(min(times) for times in ends)
     end = min(max(times) for times in ends)
     if end <= begin:  # too short: all of it
         begin, end = min(batch.begin for batch in batches), max(batch.end for batch in batches)
-    return _span(batches, begin, end)
-
-
-def later_half(batches: Sequence[Batch], span: Span) -> Span:
-    """For CPU time: in the first half Ray may still start processes, each for seconds of a core."""
-    return _span(batches, (span.begin + span.end) / 2, span.end)
-
-
-def _span(batches: Sequence[Batch], begin: float, end: float) -> Span:
+    else:
+        begin = (begin + end) / 2
     return Span(begin, end, sum(batch.images for batch in batches if begin < batch.end <= end))
+
+
+def rate_of(batches: Sequence[Batch], span: Span) -> float:
+    """Images per second of all engines together, each from end to end of its batches there."""
+    rates = []
+    for engine in {batch.engine for batch in batches}:
+        inside = sorted(
+            (batch.end, batch.images)
+            for batch in batches
+            if batch.engine == engine and span.begin <= batch.end <= span.end
+        )
+        if len(inside) > 1:
+            seconds = inside[-1][0] - inside[0][0]
+            rates.append(sum(images for _, images in inside[1:]) / seconds)
+    return sum(rates) or span.images / span.seconds
 
 
 def _by_engine(batches: Sequence[Batch]) -> list[list[float]]:
