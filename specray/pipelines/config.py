@@ -87,8 +87,10 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         for name in ("decode_cpus", "worker_cpus", "worker_gpus", "mask_cpus"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be more than 0")
+            value = getattr(self, name)
+            if value <= 0 or (value > 1 and value % 1):
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} must be a part of 1, or a whole number, not {value:g}")
         if self.decode_cpus == self.worker_cpus:
             raise ValueError("--decode-cpus must not be --worker-cpus, or workers would decode")
 

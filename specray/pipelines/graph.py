@@ -31,7 +31,7 @@ COMMIT_CPUS = 0
 decoding of images far ahead: what is not committed is lost when the driver dies."""
 
 COMMITTING = 4
-"""Such tasks at a time, at least: they wait for the store, and workers may come."""
+"""Such tasks at a time, at least, where workers are to come: they wait for the store."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,10 @@ class StreamingPass:
         batches = sum(-(-shard.work // self._batch_size) for shard in missing)
         return min(batches, self.config.run.num_workers or batches)
 
+    def _committing(self, plan: ResourcePlan) -> int:
+        """Tasks at a time; else there would be a process for each shard that is ready."""
+        return max(plan.actors, min(COMMITTING, self.config.run.num_workers or 0))
+
     @property
     def _batch_size(self) -> int:
         return divisor_up_to(self.config.run.batch_size, self.config.run.shard_size)
@@ -142,8 +146,7 @@ class StreamingPass:
             batch_size=shard_size,
             batch_format="pyarrow",
             num_cpus=COMMIT_CPUS,
-            # else a process for each shard that is ready
-            compute=TaskPoolStrategy(max(plan.actors, min(COMMITTING, self._most(shards)))),
+            compute=TaskPoolStrategy(self._committing(plan)),
         )
         return receipts
 

@@ -127,8 +127,11 @@ def wait_for_room(
     UserError
         As `plan_resources`, after that time.
     """
-    if not seconds:
+    try:
         return plan_resources(ray.cluster_resources(), device, workers, stages, fewer=fewer)
+    except UserError:
+        if not seconds:
+            raise
     wanted = {"CPU": stages.worker_cpus} | ({"GPU": stages.worker_gpus} if device == "cuda" else {})
     demand = placement_group([wanted] * (workers or 1) + [{"CPU": LEFT_CPUS}])
     end, told = time.monotonic() + seconds, False

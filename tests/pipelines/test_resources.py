@@ -85,5 +85,9 @@ def test_who_waits_begins_with_what_is_there() -> None:
 def test_stages_that_would_become_one_are_refused() -> None:
     with pytest.raises(ValueError, match="--decode-cpus"):
         StageConfig(decode_cpus=1)
-    with pytest.raises(ValueError, match="--worker-gpus must be more than 0"):
-        StageConfig(worker_gpus=0)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5])
+def test_what_ray_cannot_give_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="--worker-gpus must be a part of 1, or a whole number"):
+        StageConfig(worker_gpus=value)
