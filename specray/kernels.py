@@ -68,7 +68,8 @@ def _folder(room: Path) -> str | None:
     numba looks at the file of a function alone, but functions of other files are inlined into it:
     so the folder has the name of all of them, and of this file, which says how to compile. It is
     that of NUMBA_CACHE_DIR, or in the home of the user, where all copies of the same sources find
-    it, or beside them; elsewhere others could put code there for us to run.
+    it, or beside them; elsewhere others could put code there for us to run. What was kept for other
+    sources stays, some 5 MB for each.
     """
     digest = hashlib.sha256(numba.__version__.encode())
     for file in (Path(__file__), *sorted(room.rglob("*.py"))):

@@ -17,6 +17,9 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from specray.errors import UserError
 
+_STARTED: Final[set[str]] = set()
+"""Addresses of what `start_local` has started."""
+
 REACHED_SECONDS: Final = 10
 """In which a cluster must answer that is to be joined."""
 
@@ -96,6 +99,12 @@ def start_local(num_cpus: int, **options: Any) -> None:
         log_to_driver=False,
         **options,
     )
+    _STARTED.add(ray.get_runtime_context().gcs_address)
+
+
+def nodes_may_come() -> bool:
+    """Whether this is a cluster that others can join: not the Ray that `start_local` started."""
+    return ray.get_runtime_context().gcs_address not in _STARTED
 
 
 def cores() -> int:

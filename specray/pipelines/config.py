@@ -64,35 +64,31 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """What a process of each stage holds of its node, in Ray's units.
+    """What a process of each stage holds of its node. A worker holds one CPU.
 
     Parameters
     ----------
     decode_cpus
         CPUs of a task that reads and decodes a batch: it waits for the store half of its time. Less
-        for a store that is slow to answer. Not that of a worker, or Ray would put both into one.
-    worker_cpus
-        CPUs of a process that holds the backbone, which uses one thread; 2 where CPUs are
-        hyper-threads.
+        for a store that is slow to answer. Below the 1 of a worker, or Ray would put both into one.
     worker_gpus
-        GPUs of such a process on GPUs: 0.5 = two share one, for a small backbone on a large GPU.
+        GPUs of a process that holds the backbone, with GPUs: 0.5 = two share one, for a small
+        backbone on a large GPU.
     mask_cpus
-        CPUs of a task that makes masks beside a GPU.
+        CPUs of a task that makes masks beside a GPU: 0.5 where CPUs are hyper-threads.
     """
 
     decode_cpus: float = 0.5
-    worker_cpus: float = 1
     worker_gpus: float = 1
     mask_cpus: float = 1
 
     def __post_init__(self) -> None:
-        for name in ("decode_cpus", "worker_cpus", "worker_gpus", "mask_cpus"):
-            value = getattr(self, name)
-            if value <= 0 or (value > 1 and value % 1):
+        if not 0 < self.decode_cpus < 1:
+            raise ValueError(f"--decode-cpus must be above 0 and below 1, not {self.decode_cpus:g}")
+        for name in ("worker_gpus", "mask_cpus"):
+            if not 0 < (value := getattr(self, name)) <= 1:
                 flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} must be a part of 1, or a whole number, not {value:g}")
-        if self.decode_cpus == self.worker_cpus:
-            raise ValueError("--decode-cpus must not be --worker-cpus, or workers would decode")
+                raise ValueError(f"--{flag} must be above 0 and at most 1, not {value:g}")
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,8 @@ class RunConfig:
         core, and more as nodes come.
     wait
         Seconds to wait for the first node that has room for a worker, then to begin with as many
-        as there are of --num-workers: for a cluster that scales itself, which is asked for them.
+        as there are of --num-workers: for a cluster that scales itself, which is asked for those
+        that are missing.
         0 = refuse to begin with fewer than --num-workers.
     stages
         What a process of each stage holds.

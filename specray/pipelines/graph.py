@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
-from specray.pipelines.cluster import data_context
+from specray.pipelines.cluster import data_context, nodes_may_come
 from specray.pipelines.committing import Commit
 from specray.pipelines.config import SegmentConfig
 from specray.pipelines.decoding import Decode
 from specray.pipelines.ledger import Ledger
 from specray.pipelines.manifest_source import ManifestSource
 from specray.pipelines.progress import Progress
-from specray.pipelines.resources import ResourcePlan, wait_for_room
+from specray.pipelines.resources import ResourcePlan, asking_for_nodes, plan_pass
 from specray.pipelines.segmenting import Segment
 from specray.pipelines.tally import start_tally
 from specray.pipelines.watch import ClusterShrank, watch_cluster
@@ -75,6 +76,11 @@ class StreamingPass:
             The cluster has no room for the actors and their tasks, a store does not answer, or
             too many of the images are errors. What was committed stays.
         """
+        run = self.config.run
+        with asking_for_nodes(run) if run.wait and nodes_may_come() else nullcontext():
+            return self._run()
+
+    def _run(self) -> tuple[ShardCounts, dict[str, Any]]:
         plan = self._plan(self.shards, fewer=False)
         tally = start_tally(plan.actors)
         ledger = Ledger(self.shards, self.config.run.max_error_rate)
@@ -91,18 +97,17 @@ class StreamingPass:
         return ledger.counts, ray.get(tally.summary.remote(ledger.work))
 
     def _plan(self, missing: list[Shard], *, fewer: bool) -> ResourcePlan:
-        run = self.config.run
-        plan = wait_for_room(run.device, run.num_workers, run.stages, run.wait, fewer=fewer)
-        return dataclasses.replace(plan, actors=min(plan.actors, self._most(missing)))
+        plan = plan_pass(self.config.run, fewer=fewer, waiting=nodes_may_come())
+        return dataclasses.replace(plan, actors=min(plan.actors, self._useful(missing)))
 
-    def _most(self, missing: list[Shard]) -> int:
-        """Actors that are useful: each of them loads the weights."""
+    def _most(self, plan: ResourcePlan, shards: list[Shard]) -> int:
+        """Actors that there may be once all nodes have come."""
+        return self._useful(shards) if nodes_may_come() else plan.actors
+
+    def _useful(self, missing: list[Shard]) -> int:
+        """Actors that have something to do: each of them loads the weights."""
         batches = sum(-(-shard.work // self._batch_size) for shard in missing)
         return min(batches, self.config.run.num_workers or batches)
-
-    def _committing(self, plan: ResourcePlan) -> int:
-        """Tasks at a time; else there would be a process for each shard that is ready."""
-        return max(plan.actors, min(COMMITTING, self.config.run.num_workers or 0))
 
     @property
     def _batch_size(self) -> int:
@@ -117,6 +122,7 @@ class StreamingPass:
     def _stages(self, shards: list[Shard], plan: ResourcePlan, tally: Any) -> Dataset:
         """Places of the stream, decoded batches, segmented batches, shards, a receipt for each."""
         shard_size, stages = self.config.run.shard_size, self.config.run.stages
+        most = self._most(plan, shards)
         listed = ray.data.read_datasource(ManifestSource(self.output, shards, shard_size))
         places = listed.repartition(target_num_rows_per_block=self._batch_size, strict=True)
         decoded = places.map_batches(
@@ -131,8 +137,8 @@ class StreamingPass:
             batch_size=self._batch_size,  # one block; on GPUs Ray takes no other way to say so
             batch_format="pyarrow",
             # what fits now; more as nodes come
-            compute=ActorPoolStrategy(min_size=plan.actors, max_size=self._most(shards)),
-            num_cpus=plan.cpus,
+            compute=ActorPoolStrategy(min_size=plan.actors, max_size=most),
+            num_cpus=1,
             num_gpus=plan.gpus,
         )
         finishing = self.work.finishing(plan.device, tally)
@@ -146,7 +152,8 @@ class StreamingPass:
             batch_size=shard_size,
             batch_format="pyarrow",
             num_cpus=COMMIT_CPUS,
-            compute=TaskPoolStrategy(self._committing(plan)),
+            # else a process for each shard that is ready
+            compute=TaskPoolStrategy(max(plan.actors, min(COMMITTING, most))),
         )
         return receipts
 

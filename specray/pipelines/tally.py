@@ -80,7 +80,7 @@ class _Tally:
         }
 
     def _rate(self) -> float | None:
-        """Since every actor was warm; None if the run was too short."""
+        """Since as many batches were done as there were actors; None if the run was too short."""
         if self._warm is None or self._last == self._warm[1]:
             return None
         return round((self._images - self._warm[0]) / (self._last - self._warm[1]), 3)

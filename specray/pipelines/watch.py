@@ -47,14 +47,21 @@ def watch_cluster(
         def __init__(self) -> None:
             self._seen = progress()
             self._moved = self._looked = time.monotonic()
+            self._most: dict[str, float] = {}
 
         def on_execution_step(self, executor: StreamingExecutor) -> None:
             now = time.monotonic()
             if now - self._looked < _LOOK_SECONDS:
                 return
             self._looked = now
-            seen = progress()
-            if seen != self._seen or plan.fits(ray.cluster_resources(), _actors(executor)):
+            seen, there = progress(), ray.cluster_resources()
+            lost = any(there.get(name, 0) < most for name, most in self._most.items())
+            self._most |= {
+                name: max(there.get(name, 0), self._most.get(name, 0)) for name in ("CPU", "GPU")
+            }
+            # Actors that have come since may hold the last CPU, too: that alone is no loss.
+            shrank = lost and not plan.fits(there, _actors(executor))
+            if seen != self._seen or not (shrank or not plan.fits(there, plan.actors)):
                 self._seen, self._moved = seen, now
             elif now - self._moved > stalled:
                 raise ClusterShrank

@@ -59,9 +59,8 @@ def test_flags_in_the_text_exist() -> None:
     for flag in told - {"--working-dir .", "--num-cpus=0", "--submission-id photos-1"}:
         words = flag.replace("\n", " ")
         values = {"--endpoint": "http://h", "--image-size": "480"}
-        values |= {"--max-pixels": "9", "--max-patches": "9", "--num-workers": "2"}
-        values |= dict.fromkeys(("--decode-cpus", "--worker-cpus"), "0.25")
-        values |= dict.fromkeys(("--worker-gpus", "--mask-cpus"), "0.5")
+        values |= {"--max-pixels": "9", "--max-patches": "9", "--num-workers": "2", "--wait": "60"}
+        values |= dict.fromkeys(("--decode-cpus", "--worker-gpus", "--mask-cpus"), "0.25")
         check_job(f"{job} {words} {values.get(words, '')}")
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -65,13 +66,36 @@ def growing_cluster(nodes: int) -> Iterator[GrowingCluster]:
             stderr=subprocess.DEVNULL,
         )
         try:
+            _wait_for(port, process)
             yield GrowingCluster(f"127.0.0.1:{port}", process)
         finally:
-            family = [process, *process.children(recursive=True)]
-            for each in family:
-                with suppress(psutil.NoSuchProcess):
-                    each.kill()
-            psutil.wait_procs(family, 10)
+            _end(process)
+
+
+def _wait_for(port: int, head: psutil.Popen) -> None:
+    end = time.monotonic() + 120
+    while True:
+        assert head.poll() is None and time.monotonic() < end
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return
+        time.sleep(0.2)
+
+
+def _end(head: psutil.Popen) -> None:
+    """Kill the head and all below it; nothing may start more meanwhile."""
+    family: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        head.suspend()
+        for process in (family := head.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()  # the monitor, which starts nodes, before its children are known
+        family += head.children(recursive=True)
+    for process in (head, *family):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs([head, *family], 30)
+    assert not alive
 
 
 def _settings(address: str, nodes: int) -> dict[str, Any]:

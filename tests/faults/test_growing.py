@@ -24,7 +24,8 @@ def test_a_pass_begins_with_the_first_node_that_comes_and_takes_in_the_others(
     photographs, calm, output = tmp_path / "in", tmp_path / "calm", tmp_path / "out"
     write_photographs(photographs, COUNT)
     run(photographs, calm, *SLOW, environment=on_our_ray())
-    options = (*SLOW, "--num-workers", "2", "--wait", "200")
+    # more than the cluster may ever have
+    options = (*SLOW, "--num-workers", "5", "--wait", "200")
     with (
         growing_cluster(nodes=2) as cluster,
         segment(photographs, output, *options, environment=cluster.environment) as running,

@@ -184,12 +184,15 @@ def test_a_flag_that_does_not_fit_fails_the_job_with_a_line(
 
 
 def test_a_job_outlives_the_terminal_that_submitted_it(
-    server: JobServer, clone: Path, stored: Stored, tmp_path: Path
+    server: JobServer, clone: Path, stored: Stored, held: Proxy, tmp_path: Path
 ) -> None:
-    with server.submit("orphan", clone, *segment(stored, tmp_path, *ONE)) as running:
+    words = segment(stored, tmp_path, *ONE, endpoint=held.url)
+    with server.submit("orphan", clone, *words) as running:
         assert running.wait_for(lambda: bool(shards(tmp_path)))
         running.process.kill()
         assert running.process.wait() == -signal.SIGKILL
+    assert server.status("orphan") == "RUNNING"
+    held.heal()
     assert server.wait("orphan") == "SUCCEEDED"
     assert_same(tmp_path, stored.calm)
 

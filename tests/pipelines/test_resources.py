@@ -50,26 +50,25 @@ def test_what_would_wait_for_ever_is_refused_with_the_remedy(
 
 
 @pytest.mark.parametrize(
-    ("cpus", "gpus", "workers", "stages", "expected"),
+    ("gpus", "workers", "share", "expected"),
     [
-        (64, 2, None, StageConfig(worker_gpus=0.5), ResourcePlan("cuda", 4, 1, 0.5)),
-        (64, 2, 3, StageConfig(worker_gpus=0.5), ResourcePlan("cuda", 3, 1, 0.5)),
-        (9, 0, None, StageConfig(worker_cpus=2), ResourcePlan("cpu", 4, 2)),
-        (10, 0, None, StageConfig(worker_cpus=2), ResourcePlan("cpu", 4, 2)),
-        (4, 0, None, StageConfig(worker_cpus=0.4), ResourcePlan("cpu", 7, 0.4)),
+        (2, None, 0.5, ResourcePlan("cuda", 4, 0.5)),
+        (2, 3, 0.5, ResourcePlan("cuda", 3, 0.5)),
+        (8, None, 0.6, ResourcePlan("cuda", 8, 0.6)),  # no actor is on two GPUs
+        (2, None, 0.4, ResourcePlan("cuda", 4, 0.4)),
+        (1, None, 0.1, ResourcePlan("cuda", 10, 0.1)),
     ],
 )
-def test_actors_hold_what_their_stage_is_given(
-    cpus: int, gpus: int, workers: int | None, stages: StageConfig, expected: ResourcePlan
+def test_actors_share_gpus(
+    gpus: int, workers: int | None, share: float, expected: ResourcePlan
 ) -> None:
-    resources = {"CPU": float(cpus), "GPU": float(gpus)}
-    plan = plan_resources(resources, "auto", workers, stages)
+    resources = {"CPU": 64.0, "GPU": float(gpus)}
+    plan = plan_resources(resources, "auto", workers, share)
     assert plan == expected
     assert plan.fits(resources, plan.actors)
-    more = plan.actors + 1
-    assert not plan.fits(resources, more) or workers is not None
-    with pytest.raises(UserError):
-        plan_resources(resources, "auto", 100, stages)
+    assert workers or not plan.fits(resources, plan.actors + 1)
+    with pytest.raises(UserError, match="of a GPU for each, the cluster has"):
+        plan_resources(resources, "auto", 100, share)
 
 
 def test_who_waits_begins_with_what_is_there() -> None:
@@ -82,12 +81,15 @@ def test_who_waits_begins_with_what_is_there() -> None:
         plan_resources({"CPU": 1.0}, "cpu", 8, fewer=True)
 
 
-def test_stages_that_would_become_one_are_refused() -> None:
-    with pytest.raises(ValueError, match="--decode-cpus"):
-        StageConfig(decode_cpus=1)
-
-
-@pytest.mark.parametrize("value", [0, -1, 1.5])
-def test_what_ray_cannot_give_is_refused(value: float) -> None:
-    with pytest.raises(ValueError, match="--worker-gpus must be a part of 1, or a whole number"):
-        StageConfig(worker_gpus=value)
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ({"decode_cpus": 1}, "--decode-cpus must be above 0 and below 1"),
+        ({"worker_gpus": 0}, "--worker-gpus must be above 0 and at most 1"),
+        ({"worker_gpus": 2}, "--worker-gpus must be above 0 and at most 1"),
+        ({"mask_cpus": 1.5}, "--mask-cpus must be above 0 and at most 1"),
+    ],
+)
+def test_what_ray_could_not_place_is_refused(held: dict[str, float], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        StageConfig(**held)

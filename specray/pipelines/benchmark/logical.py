@@ -27,7 +27,7 @@ NODE_CPUS: Final = 2
 
 NODE_STORE_BYTES: Final = 200 * 2**20
 
-_LOOK_SECONDS: Final = 2
+_LOOK_SECONDS: Final = 1
 
 
 def config_of(folder: str, nodes: int = 1, batch_size: int = 16) -> SegmentConfig:
@@ -105,7 +105,7 @@ def run_nodes(folder: str, log: str, nodes: int, images: int, seconds: float) ->
     drop(store, [shard.name for shard in shards])  # of a run with fewer nodes
     where = Log(log, nodes)
     source, work = OneImage(config.input, tiny_jpeg(), where), SleepingWork(seconds, where)
-    with logical_nodes(nodes), _store_peak() as peak:
+    with logical_nodes(nodes), store_peak() as peak:
         counts, done = StreamingPass(config, source, store, shards, PATCH, work).run()
     committed = committed_shards(store, shards)
     return {
@@ -145,8 +145,8 @@ def logical_nodes(nodes: int) -> Iterator[None]:
 
 
 @contextmanager
-def _store_peak() -> Iterator[Callable[[], float]]:
-    """The most bytes in the object stores of all nodes, as their raylets report it."""
+def store_peak() -> Iterator[Callable[[], float]]:
+    """Gives the most bytes in the object stores of all nodes, as their raylets report it."""
     import ray
 
     name, stop, seen = "object_store_memory", threading.Event(), [0.0]

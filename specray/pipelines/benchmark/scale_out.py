@@ -180,7 +180,9 @@ def rate_of(batches: Sequence[Batch], span: Span) -> float:
         if len(inside) > 1:
             seconds = inside[-1][0] - inside[0][0]
             rates.append(sum(images for _, images in inside[1:]) / seconds)
-    return sum(rates) or span.images / span.seconds
+        else:  # too short to tell
+            return span.images / span.seconds
+    return sum(rates)
 
 
 def _by_engine(batches: Sequence[Batch]) -> list[list[float]]:
