@@ -82,8 +82,8 @@ def test_its_arithmetic() -> None:
     cores = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \|$", TEXT, re.MULTILINE)
     assert len(cores) == 3
     for rate, fast, none in cores:
-        assert abs(int(rate) * (0.004 + 0.233) - int(fast)) < 1.5
-        assert abs(int(rate) * (0.004 + 0.037) - int(none)) < 1.5
+        assert abs(int(rate) * (0.004 + 0.148) - int(fast)) < 1.5
+        assert abs(int(rate) * (0.004 + 0.031) - int(none)) < 1.5
 
 
 def test_the_working_folder_goes_without_its_history() -> None:
