@@ -92,7 +92,7 @@ class JobServer:
                 found[Series(sample.name, tag, sample.labels["WorkerId"])] = sample.value
         return found
 
-    def wait(self, name: str, seconds: float = 300) -> str:
+    def wait(self, name: str, seconds: float = 700) -> str:
         """Wait for the end of a job that nobody follows; returns its status."""
         end = time.monotonic() + seconds
         while (status := self.status(name)) in {"PENDING", "RUNNING"}:
@@ -110,14 +110,14 @@ def job_server() -> Iterator[JobServer]:
     ):
         patch.setenv("PATH", str(BIN), prepend=os.pathsep)  # as in an environment that is activated
         # Ray's 3 seconds, after which it kills what was to stop, are few where tests share cores.
-        patch.setenv("RAY_JOB_STOP_WAIT_TIME_S", "60")
+        patch.setenv("RAY_JOB_STOP_WAIT_TIME_S", "300")
         with small_cluster(**HEAD, temp_dir=folder) as cluster:
             # The job server tells its jobs the cluster that is noted here. By default the folder is
             # one for all clusters of this machine, and the latest is noted.
             write_ray_address(cluster.address, folder)
             yield JobServer(cluster, f"http://{cluster.cluster.webui_url}")
             processes = _family(cluster)
-        _, alive = psutil.wait_procs([*processes, *_working_in(folder)], 30)
+        _, alive = psutil.wait_procs([*processes, *_working_in(folder)], 120)
         for process in alive:
             process.kill()
         assert not alive
