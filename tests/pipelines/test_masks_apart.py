@@ -267,7 +267,7 @@ store = open_store("{folder}")
 shards = [Shard(0, "part", 0, 5, "shards/0.parquet")]
 config = SegmentConfig("in", "out")
 stream = StreamingPass(config, store, store, shards, 16, SegmentWork(config, None, 16))
-plan = stream._plan(shards, None)
+plan = stream._plan(shards, fewer=False)
 stage = stream._graph(shards, plan, start_tally(1))._logical_plan.dag
 names = []
 while stage is not None:
