@@ -112,13 +112,7 @@ def plan_pass(run: RunConfig, *, fewer: bool = False, waiting: bool = True) -> R
     may_wait = waiting and run.wait > 0
     while True:
         try:
-            return plan_resources(
-                ray.cluster_resources(),
-                run.device,
-                run.num_workers,
-                run.stages.worker_gpus,
-                fewer=fewer or may_wait,
-            )
+            return _plan_now(run, fewer=fewer or may_wait)
         except UserError:
             if not may_wait or time.monotonic() > end:
                 raise
@@ -136,13 +130,7 @@ def asking_for_nodes(run: RunConfig) -> Iterator[None]:
     with the process, should that be killed.
     """
     try:
-        there = plan_resources(
-            ray.cluster_resources(),
-            run.device,
-            run.num_workers,
-            run.stages.worker_gpus,
-            fewer=True,
-        ).actors
+        there = _plan_now(run, fewer=True).actors
     except UserError:
         there = 0
     wanted = {"CPU": 1.0} | ({"GPU": run.stages.worker_gpus} if run.device == "cuda" else {})
@@ -167,6 +155,11 @@ def asking_for_nodes(run: RunConfig) -> Iterator[None]:
         thread.join()
         for group in groups:
             remove_placement_group(group)
+
+
+def _plan_now(run: RunConfig, *, fewer: bool) -> ResourcePlan:
+    there, share = ray.cluster_resources(), run.stages.worker_gpus
+    return plan_resources(there, run.device, run.num_workers, share, fewer=fewer)
 
 
 def _sharing(gpus: float, share: float) -> int:
