@@ -22,7 +22,7 @@ from specray.errors import UserError
 from specray.flags import parse
 from specray.masks import CRFParameters, ObjectConfig, RefineConfig, RegionConfig
 from specray.pipelines.benchmark import BenchmarkConfig
-from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig
+from specray.pipelines.config import ImageConfig, RunConfig, SegmentConfig, StageConfig
 from specray.pipelines.demo import DemoConfig
 from specray.pipelines.edit import EditConfig
 from specray.pipelines.export import ExportConfig
@@ -118,7 +118,7 @@ def test_help_explains_every_field_of_a_job(job: str, capsys: pytest.CaptureFixt
     [
         *(SegmentConfig, ExportConfig, EditConfig, ReportConfig, DemoConfig, BenchmarkConfig),
         *(ImageConfig, RunConfig, BackboneConfig, SpectralConfig, ObjectConfig, RegionConfig),
-        *(RefineConfig, CRFParameters),
+        *(StageConfig, RefineConfig, CRFParameters),
     ],
 )
 def test_every_setting_is_explained(config: type[Any]) -> None:

@@ -79,8 +79,8 @@ class StageConfig:
     """
 
     decode_cpus: float = 0.5
-    worker_gpus: float = 1
-    mask_cpus: float = 1
+    worker_gpus: float = 1.0
+    mask_cpus: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.decode_cpus < 1:
@@ -110,8 +110,6 @@ class RunConfig:
         as there are of --num-workers: for a cluster that scales itself, which is asked for those
         that are missing.
         0 = refuse to begin with fewer than --num-workers.
-    stages
-        What a process of each stage holds.
     device
         Where the backbone and the eigen-solver run; auto = cuda if the cluster has a GPU.
     endpoint
@@ -135,7 +133,7 @@ class RunConfig:
     shard_size: int = 256
     batch_size: int = 16
     num_workers: int | None = None
-    wait: float = 0
+    wait: float = 0.0
     stages: StageConfig = field(default_factory=StageConfig)
     device: Device = "auto"
     endpoint: str | None = None

@@ -61,23 +61,22 @@ def test_the_step_says_loss_and_accuracy_of_the_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "norm", "accumulate", "dtype"),
+    ("network", "norm", "accumulate"),
     [
-        ("deeplab", "group", 1, torch.float32),
-        ("vit-decoder", "group", 2, torch.float32),
-        # batch norms enlarge rounding errors where features hardly differ
-        ("deeplab", "batch", 1, torch.float64),
-        ("vit-decoder", "batch", 2, torch.float64),
+        ("deeplab", "group", 1),
+        ("vit-decoder", "group", 2),
+        ("deeplab", "batch", 1),
+        ("vit-decoder", "batch", 2),
     ],
 )
 def test_the_number_of_workers_changes_nothing(
-    network: Network, norm: Norm, accumulate: int, dtype: torch.dtype
+    network: Network, norm: Norm, accumulate: int
 ) -> None:
     config = replace(CONFIG, accumulate=accumulate)
     steps = 3
 
     def results(workers: int) -> tuple[Tensor, list[Step]]:
-        networks = [small(network, norm).to(dtype) for _ in range(workers)]
+        networks = [small(network, norm).double() for _ in range(workers)]
 
         def work(rank: int, add_up: Sum) -> tuple[Tensor, list[Step]]:
             fitted = SegmenterTrainer(networks[rank], config, add_up if workers > 1 else None)
@@ -97,7 +96,7 @@ def test_the_number_of_workers_changes_nothing(
         return found[0]
 
     expected, steps_of_one = results(1)
-    untrained = small(network, norm).to(dtype)
+    untrained = small(network, norm).double()
     assert float((untrained(batch(4, 100)[0]) - expected).detach().abs().max()) > 0.01
     for workers in (2, 4):
         logits, steps_of_many = results(workers)
