@@ -16,6 +16,7 @@ from ray.data import DataContext
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from specray.errors import UserError
+from specray.pipelines.block_stats import ForgetBlocks
 
 _STARTED: Final[set[str]] = set()
 """Addresses of what `start_local` has started."""
@@ -123,6 +124,6 @@ def data_context(*callbacks: type[ExecutionCallback]) -> DataContext:
     context.target_max_block_size = 2**33
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.custom_execution_callback_classes.extend(callbacks)
+    context.custom_execution_callback_classes.extend([ForgetBlocks, *callbacks])
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return context

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from specray.pipelines.benchmark.logical import code_of, plan, run_nodes
+from specray.pipelines.benchmark.logical import SHARD_IMAGES, code_of, plan, run_nodes
 from specray.pipelines.benchmark.sleeping import Batch, Log
 from specray.pipelines.benchmark.stages import stage_costs
 from specray.pipelines.benchmark.watching import Look, watched
@@ -31,9 +31,6 @@ RATE: Final = 20.0
 
 SECONDS: Final = 60.0
 """Of sleep for each engine, the half of which is measured."""
-
-SHARD_IMAGES: Final = 192
-"""Of a shard, on average: three quarters of the default."""
 
 MIN_GROWTH_SHARDS: Final = 50
 

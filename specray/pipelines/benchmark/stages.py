@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from specray.pipelines.benchmark.logical import config_of
+from specray.pipelines.benchmark.logical import SHARD_IMAGES, config_of
 from specray.pipelines.benchmark.sleeping import sleeping_row, tiny_jpeg
 from specray.pipelines.benchmark.synthetic import PATCH
 from specray.pipelines.blocks import LISTED
@@ -19,9 +19,6 @@ from specray.pipelines.segmenting import segment_block
 from specray.sources import Blob, LocalStore, decode
 
 REPEATS: Final = 5
-
-_BATCH: Final = 16
-_SHARD: Final = 192
 
 
 def stage_costs() -> dict[str, float]:
@@ -33,25 +30,26 @@ def stage_costs() -> dict[str, float]:
     of the functions of the stages around that, the engine, and the file.
     """
     data, config = tiny_jpeg(), config_of("")
+    batch = config.run.batch_size
     listed = pa.table(
         {
-            "shard": ["shards/0.parquet"] * _BATCH,
-            "shard_rows": [_SHARD] * _BATCH,
-            "key": [f"{i:09}.jpg" for i in range(_BATCH)],
+            "shard": ["shards/0.parquet"] * batch,
+            "shard_rows": [SHARD_IMAGES] * batch,
+            "key": [f"{i:09}.jpg" for i in range(batch)],
         },
         schema=LISTED,
     )
     fetched = [(key, Blob(data, "0" * 32)) for key in listed["key"].to_pylist()]
     decoded = decoded_block(listed, read_images(config, PATCH, fetched))
     segmented = segment_block(decoded, lambda images: [sleeping_row() for _ in images])
-    shard = pa.concat_tables([segmented] * (_SHARD // _BATCH))
-    pixels = _cpu_ms(lambda: [decode(data, max_pixels=10**6) for _ in fetched], _BATCH)
-    read = _cpu_ms(lambda: decoded_block(listed, read_images(config, PATCH, fetched)), _BATCH)
+    shard = pa.concat_tables([segmented] * (SHARD_IMAGES // batch))
+    pixels = _cpu_ms(lambda: [decode(data, max_pixels=10**6) for _ in fetched], batch)
+    read = _cpu_ms(lambda: decoded_block(listed, read_images(config, PATCH, fetched)), batch)
     segment = _cpu_ms(
-        lambda: segment_block(decoded, lambda images: [sleeping_row() for _ in images]), _BATCH
+        lambda: segment_block(decoded, lambda images: [sleeping_row() for _ in images]), batch
     )
     with tempfile.TemporaryDirectory() as folder:
-        commit = _cpu_ms(lambda: Commit(LocalStore(folder))(shard), _SHARD)
+        commit = _cpu_ms(lambda: Commit(LocalStore(folder))(shard), SHARD_IMAGES)
     return {
         "decode_ms": pixels,
         "decode_stage_ms": read - pixels,
