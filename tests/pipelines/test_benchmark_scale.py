@@ -92,8 +92,10 @@ def test_rows_say_what_the_framework_costs_on_each_number_of_nodes() -> None:
         assert sum(row[f"{role}_cpu_ms"] for role in roles) == pytest.approx(row["cpu_ms"])
         assert row["overhead_cpu_ms"] == pytest.approx(row["cpu_ms"] - stages["decode_ms"])
         assert 0 <= row["driver_cpu_share"] < 2
+        assert 0 < row["local_share"] <= 1
         assert row["driver_peak_bytes"] >= row["driver_end_bytes"] > 10**7
     assert one.keys() == two.keys()
+    assert one["local_share"] == 1
 
 
 def test_the_steady_state_is_the_later_half_from_the_last_engine_to_the_first_end() -> None:

@@ -93,8 +93,7 @@ def run_nodes(folder: str, log: str, nodes: int, images: int, seconds: float) ->
 
     Returns
     -------
-    What the pass tells, what it has committed, the peak of the object stores in bytes, and the
-    share of the batches that an actor took from its own node.
+    What the pass tells, what it has committed, and the peak of the object stores in bytes.
     """
     from specray.pipelines.benchmark.sleeping import Log, OneImage, SleepingWork, tiny_jpeg
     from specray.pipelines.graph import StreamingPass
@@ -109,7 +108,7 @@ def run_nodes(folder: str, log: str, nodes: int, images: int, seconds: float) ->
     drop(store, [shard.name for shard in shards])  # of a run with fewer nodes
     where = Log(log, nodes)
     source, work = OneImage(config.input, tiny_jpeg(), where), SleepingWork(seconds, where)
-    with logical_nodes(nodes), store_peak() as peak, local_share() as local:
+    with logical_nodes(nodes), store_peak() as peak:
         counts, done = StreamingPass(config, source, store, shards, PATCH, work).run()
     committed = committed_shards(store, shards)
     return {
@@ -120,7 +119,6 @@ def run_nodes(folder: str, log: str, nodes: int, images: int, seconds: float) ->
         "committed_rows": sum(each.images for each in committed.values()),
         "plan_s": planned - start,
         "store_peak_bytes": peak(),
-        "local_share": local(),
     }
 
 
@@ -144,8 +142,8 @@ def logical_nodes(nodes: int) -> Iterator[None]:
         cluster.wait_for_nodes()
         ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
         yield
-        ray.shutdown()
     finally:
+        ray.shutdown()
         cluster.shutdown()
 
 
@@ -168,28 +166,6 @@ def store_peak() -> Iterator[Callable[[], float]]:
     finally:
         stop.set()
         thread.join()
-
-
-@contextmanager
-def local_share() -> Iterator[Callable[[], float]]:
-    """Gives the share of the batches that were on the node of the actor that took them."""
-    from ray.data import DataContext
-    from ray.data._internal.execution.execution_callback import ExecutionCallback
-    from ray.data._internal.execution.streaming_executor import StreamingExecutor
-
-    there = {"locality_hits": 0, "locality_misses": 0}
-
-    class Look(ExecutionCallback):
-        def after_execution_succeeds(self, executor: StreamingExecutor) -> None:
-            for operator in executor._topology or ():
-                told = operator.metrics.as_dict()
-                for name in there:
-                    there[name] += told.get(name, 0)
-
-    context = DataContext.get_current().copy()
-    context.custom_execution_callback_classes.append(Look)
-    with DataContext.current(context):
-        yield lambda: there["locality_hits"] / sum(there.values())
 
 
 def _first(shards: list[Shard], images: int) -> list[Shard]:

@@ -98,6 +98,7 @@ def node_row(
         "name": f"{nodes} node{'s' if nodes > 1 else ''}",
         "nodes": nodes,
         "nodes_with_actors": len({batch.engine.partition("-")[0] for batch in batches}),
+        "local_share": sum(batch.local for batch in batches) / len(batches),
         "sleep_ms": 1000 * seconds,
         **result,
         "steady_s": late.seconds,
