@@ -63,7 +63,8 @@ where the output does not."""
 RECEIPT: Final = pa.schema(
     [
         pa.field("name", pa.string()),
-        pa.field("counts", pa.string()),  # `ShardCounts.to_json`
+        pa.field("counts", pa.string()),  # `ShardCounts.to_json`, of the file
+        pa.field("done", pa.string()),  # of the rows that were done now
     ]
 )
 """What the commit of a shard returns."""

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import ray
@@ -20,6 +21,9 @@ from specray.pipelines.block_stats import ForgetBlocks
 
 _STARTED: Final[set[str]] = set()
 """Addresses of what `start_local` has started."""
+
+CPU_LIMIT: Final = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of CPU, and of the clock in which they may be used (cgroup v2)."""
 
 REACHED_SECONDS: Final = 10
 """In which a cluster must answer that is to be joined."""
@@ -109,10 +113,15 @@ def nodes_may_come() -> bool:
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPU cores that this process may use: those it may run on, within its container's limit."""
+    if not hasattr(os, "sched_getaffinity"):  # macOS
+        return os.cpu_count() or 1
+    mine = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CPU_LIMIT.read_text().split()
+        return max(1, min(mine, int(quota) // int(period)))
+    except (OSError, ValueError):  # no container, or one without a limit: "max 100000"
+        return mine
 
 
 def data_context(*callbacks: type[ExecutionCallback]) -> DataContext:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +11,7 @@ from specray.errors import UserError
 from specray.pipelines.blocks import RECEIPT
 from specray.sources import Store
 from specray.tables.commit import commit_shard, read_shard
+from specray.tables.counts import count_rows
 from specray.tables.rows import conformed
 from specray.tables.schema import SEGMENTS
 
@@ -33,12 +34,13 @@ class Commit:
             raise RuntimeError(f"a commit got rows of the shards {names}")
         done = _used(block).select(self.schema.names)
         rows, wanted = done, block["shard_rows"][0].as_py()
-        if rows.num_rows < wanted:
+        if done.num_rows < wanted:
             rows = self._merged(names[0], done)
         if rows.num_rows != wanted:
             raise RuntimeError(f"{rows.num_rows} rows for the {wanted} images of {names[0]}")
         counts = commit_shard(self.store, names[0], rows, self.schema)
-        receipt = {"name": names[0], "counts": counts.to_json()}
+        now = counts if rows is done else replace(count_rows(done), bytes=counts.bytes)
+        receipt = {"name": names[0], "counts": counts.to_json(), "done": now.to_json()}
         return pa.Table.from_pylist([receipt], schema=RECEIPT)
 
     def _merged(self, name: str, done: pa.Table) -> pa.Table:

@@ -14,7 +14,7 @@ from specray.pipelines.cluster import data_context
 from specray.pipelines.committing import Commit
 from specray.pipelines.ledger import Ledger
 from specray.pipelines.progress import Progress
-from specray.pipelines.resources import plan_resources
+from specray.pipelines.resources import plan_resources, usable
 from specray.pipelines.segmented_source import Places, SegmentedSource
 from specray.pipelines.tally import start_tally
 from specray.sources import Store
@@ -69,7 +69,7 @@ class DerivedPass:
             The cluster has no room, a store does not answer, or too many of the images are
             errors. What was committed stays.
         """
-        plan = plan_resources(ray.cluster_resources(), "cpu", self.num_workers)
+        plan = plan_resources(usable(), "cpu", self.num_workers)
         batches = sum(-(-shard.work // self.batch) for shard, _ in self.shards)
         workers = min(plan.actors, batches)  # of more Ray would warn
         tally = start_tally(workers)

@@ -56,14 +56,16 @@ class Ledger:
         """
         meters = CommitMeters()
         with closing(_receipts(graph)) as receipts:  # what runs ends with it
-            for name, counts in receipts:
+            for name, counts, done in receipts:
                 self._committed[name] = counts
-                meters.add(counts)
+                meters.add(done)
                 if name not in self._again:  # what failed once may well fail again
                     self._limit.add(counts)
 
 
-def _receipts(graph: Dataset) -> Generator[tuple[str, ShardCounts]]:
+def _receipts(graph: Dataset) -> Generator[tuple[str, ShardCounts, ShardCounts]]:
+    """Of each shard its name, what its file holds, and what of that was done now."""
     with faults_as_user_errors():
         for receipt in graph.iter_rows():
-            yield receipt["name"], ShardCounts.from_json(receipt["counts"])
+            counts, done = (ShardCounts.from_json(receipt[name]) for name in ("counts", "done"))
+            yield receipt["name"], counts, done

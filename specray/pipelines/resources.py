@@ -6,6 +6,7 @@ plan is made and checked up front.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -15,13 +16,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import ray
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from specray.errors import UserError
 from specray.pipelines.config import Device, RunConfig
 
 LEFT_CPUS: Final = 1
 """For the tasks around the actors."""
+
+ASK_AGAIN_SECONDS: Final = 30
+"""Between two requests for nodes: time for actors to take what room there is."""
 
 _LOOK_SECONDS: Final = 1
 
@@ -57,7 +61,7 @@ def plan_resources(
     Parameters
     ----------
     resources
-        Totals of the cluster, as ``ray.cluster_resources()`` gives them.
+        Totals of the cluster, see `usable`.
     device
         What the person asked for.
     workers
@@ -124,42 +128,85 @@ def plan_pass(run: RunConfig, *, fewer: bool = False, waiting: bool = True) -> R
 
 @contextmanager
 def asking_for_nodes(run: RunConfig) -> Iterator[None]:
-    """Say to the autoscaler of the cluster which workers are missing, as long as they are.
+    """Say to the autoscaler of the cluster which workers are missing, whenever some are.
 
     A placement group for each, that nothing ever uses: it goes as soon as there is room for it, or
-    with the process, should that be killed.
+    with the process, should that be killed. Room that nobody uses yet takes it, too; so it is asked
+    again, and where nodes are lost.
     """
-    try:
-        there = _plan_now(run, fewer=True).actors
-    except UserError:
-        there = 0
-    wanted = {"CPU": 1.0} | ({"GPU": run.stages.worker_gpus} if run.device == "cuda" else {})
-    missing = (run.num_workers or 1) - there
-    bundles = [*[wanted] * missing, {"CPU": LEFT_CPUS}] if missing > 0 else []
-    # one for each: of a group that asks for more than it may ever have, an autoscaler starts none
-    groups = [placement_group([bundle]) for bundle in bundles]
-    stop = threading.Event()
+    requests, stop = _Requests(run), threading.Event()
 
-    def release() -> None:
-        while groups and not stop.wait(_LOOK_SECONDS):
-            for group in [group for group in groups if group.wait(0)]:
-                groups.remove(group)
-                remove_placement_group(group)
+    def ask() -> None:
+        while not stop.is_set():
+            requests.renew()
+            stop.wait(_LOOK_SECONDS)
 
-    thread = threading.Thread(target=release, daemon=True)
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
-        for group in groups:
+        requests.drop(0)
+
+
+class _Requests:
+    """The placement groups by which nodes are asked for."""
+
+    def __init__(self, run: RunConfig) -> None:
+        self._run = run
+        gpus = {"GPU": run.stages.worker_gpus} if run.device == "cuda" else {}
+        self._worker = {"CPU": 1.0} | gpus
+        self._groups: list[PlacementGroup] = []
+        self._asked = -math.inf
+
+    def renew(self) -> None:
+        """Drop what has found room, or is not missing any more; ask for what is."""
+        for group in [group for group in self._groups if group.wait(0)]:
+            self._groups.remove(group)
             remove_placement_group(group)
+        there = self._there()
+        missing = (self._run.num_workers or 1) - there
+        self.drop(missing)
+        if missing > len(self._groups) and time.monotonic() > self._asked + ASK_AGAIN_SECONDS:
+            self._asked = time.monotonic()
+            # One for each: of a group that asks for more than it may ever have, an autoscaler
+            # starts nothing. The first worker needs a CPU for the tasks besides.
+            besides = [] if there else [{"CPU": float(LEFT_CPUS)}]
+            for i in range(missing - len(self._groups)):
+                bundles = [self._worker, *besides] if i == 0 else [self._worker]
+                self._groups.append(placement_group(bundles))
+
+    def drop(self, down_to: int) -> None:
+        """Leave no more than so many."""
+        while len(self._groups) > max(0, down_to):
+            remove_placement_group(self._groups.pop())
+
+    def _there(self) -> int:
+        try:
+            return _plan_now(self._run, fewer=True).actors
+        except UserError:
+            return 0
 
 
 def _plan_now(run: RunConfig, *, fewer: bool) -> ResourcePlan:
-    there, share = ray.cluster_resources(), run.stages.worker_gpus
-    return plan_resources(there, run.device, run.num_workers, share, fewer=fewer)
+    share = run.stages.worker_gpus
+    return plan_resources(usable(share), run.device, run.num_workers, share, fewer=fewer)
+
+
+def usable(worker_gpus: float = 1) -> dict[str, float]:
+    """What the nodes of the cluster have for actors that hold so much of a GPU each.
+
+    A GPU counts where there are CPUs beside it: the head of a cluster often has GPUs, but no CPUs.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = [node.get("CPU", 0) for node in nodes]
+    gpus = [
+        min(node.get("GPU", 0), math.ceil(count * worker_gpus))
+        for node, count in zip(nodes, cpus, strict=True)
+    ]
+    return {"CPU": sum(cpus), "GPU": sum(gpus)}
 
 
 def _sharing(gpus: float, share: float) -> int:

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import ray
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
-from specray.pipelines.resources import ResourcePlan
+from specray.pipelines.resources import ResourcePlan, usable
 
 STALLED_SECONDS: Final = 30
 """Without a finished batch in a cluster that has become too small, before the pass is replanned:
@@ -54,7 +53,7 @@ def watch_cluster(
             if now - self._looked < _LOOK_SECONDS:
                 return
             self._looked = now
-            seen, there = progress(), ray.cluster_resources()
+            seen, there = progress(), usable(plan.gpus)
             lost = any(there.get(name, 0) < most for name, most in self._most.items())
             self._most |= {
                 name: max(there.get(name, 0), self._most.get(name, 0)) for name in ("CPU", "GPU")

@@ -140,6 +140,19 @@ def test_killed_at_random_the_rows_are_those_of_a_calm_run(
     assert (result["repeated_images"] or 0) <= SHARD * dead
 
 
+def test_a_cluster_that_stays_smaller_is_planned_anew(place: Place, tmp_path: Path) -> None:
+    place.cluster.mend()
+    options = (*place.options, "--num-workers", str(WORKERS + 1))
+    with segment(place.source, tmp_path, *options, environment=place.environment) as running:
+        assert running.wait_for(lambda: bool(shards(tmp_path)), 300)
+        place.cluster.remove_node(random.Random(0))
+        result = running.finish(500)
+        said = running.log.read_text()
+    assert f"the cluster has become smaller; going on with {WORKERS} workers" in said
+    assert (result["images"], result["errors"]) == (IMAGES, 0)
+    assert_same(tmp_path, place.calm, place.keys)
+
+
 def test_chaos_from_beside_changes_nothing(place: Place, tmp_path: Path) -> None:
     place.cluster.mend()
     with (

@@ -22,7 +22,7 @@ def shard(name: str, again: frozenset[str] | None = None) -> Shard:
 
 
 def receipts(counts: Iterable[tuple[str, ShardCounts]]) -> ray.data.Dataset:
-    rows = [{"name": name, "counts": found.to_json()} for name, found in counts]
+    rows = [{"name": name, "counts": it.to_json(), "done": it.to_json()} for name, it in counts]
     return ray.data.from_items(rows, override_num_blocks=1)
 
 

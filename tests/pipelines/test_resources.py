@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import ray
+from ray.util import placement_group_table
 
 from specray.errors import UserError
-from specray.pipelines.config import StageConfig
-from specray.pipelines.resources import ResourcePlan, plan_resources
+from specray.pipelines import resources
+from specray.pipelines.config import RunConfig, StageConfig
+from specray.pipelines.resources import ResourcePlan, asking_for_nodes, plan_resources, usable
 
 
 @pytest.mark.parametrize(
@@ -93,3 +98,53 @@ def test_who_waits_begins_with_what_is_there() -> None:
 def test_what_ray_could_not_place_is_refused(held: dict[str, float], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         StageConfig(**held)
+
+
+def test_a_gpu_counts_where_there_are_cpus_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, worker, lost = {"GPU": 8.0}, {"CPU": 32.0, "GPU": 8.0}, {"CPU": 32.0, "GPU": 8.0}
+    nodes = [{"Alive": each is not lost, "Resources": each} for each in (head, worker, lost)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    assert usable() == {"CPU": 32, "GPU": 8}
+    worker["CPU"] = 2.0
+    assert usable() == {"CPU": 2, "GPU": 2}
+    assert usable(0.5) == {"CPU": 2, "GPU": 1}
+
+
+def test_nodes_are_asked_for_as_long_as_workers_are_missing(
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "ASK_AGAIN_SECONDS", 1)
+    cpus = int(ray.cluster_resources()["CPU"])
+    run = RunConfig(num_workers=cpus + 1, wait=1, device="cpu")
+
+    @ray.remote(num_cpus=1)
+    class Holder:
+        def there(self) -> bool:
+            return True
+
+    with asking_for_nodes(run):
+        # what is idle takes the requests: nothing is pending for good
+        assert eventually(lambda: placed_or_dropped() >= 2)
+        holders = [Holder.remote() for _ in range(cpus)]
+        ray.get([holder.there.remote() for holder in holders])
+        assert eventually(lambda: pending() == 2)  # one worker, and one CPU for the tasks
+    assert pending() == 0
+    del holders
+
+
+def pending() -> int:
+    """Placement groups that wait for a node."""
+    return sum(group["state"] == "PENDING" for group in placement_group_table().values())
+
+
+def placed_or_dropped() -> int:
+    """Placement groups that do not wait any more."""
+    return len(placement_group_table()) - pending()
+
+
+def eventually(promise: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether it is kept in time."""
+    end = time.monotonic() + seconds
+    while not (kept := promise()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return kept

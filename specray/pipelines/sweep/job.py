@@ -133,10 +133,9 @@ def _swept(
     store: Store,
 ) -> dict[str, Any]:
     """Both passes, the tables, and all that ``sweep.json`` tells."""
-    import ray
 
     from specray.pipelines.cluster import ray_session
-    from specray.pipelines.resources import plan_resources
+    from specray.pipelines.resources import plan_resources, usable
     from specray.pipelines.sweep.actor import SweepWork
     from specray.pipelines.sweep.passing import score_sets
 
@@ -152,7 +151,7 @@ def _swept(
         config.endpoint,
     )
     with ray_session():
-        plan = plan_resources(ray.cluster_resources(), config.device, config.num_workers)
+        plan = plan_resources(usable(), config.device, config.num_workers)
         scored = Scored(work.combinations, score_sets(sets, work, plan))
         choice = choose(scored, papers, config.seed)
         print(tables_of(scored, choice), file=sys.stderr)
