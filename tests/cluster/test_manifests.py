@@ -149,6 +149,8 @@ def test_the_health_of_every_node_is_asked_for(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_object_store_has_its_room(kind: str) -> None:
     for name, group in groups(kind).items():
+        # as the API has it: a map of strings to strings, which numbers without quotes are not
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
         store = int(group["rayStartParams"]["object-store-memory"]) / 2**30
         spec = group["template"]["spec"]
         (container,) = spec["containers"]

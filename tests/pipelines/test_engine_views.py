@@ -62,9 +62,15 @@ def seen(pixels: Tensor) -> NDArray[np.float64]:
     return DescriptorBackbone()(pixels[None])[0].double().numpy()
 
 
-def check_half(stored: NDArray[np.float64], exact: NDArray[np.float64], scale: float) -> None:
-    """Half precision: 11 bits of each number, and 2 ** -25 of the largest one."""
-    assert (np.abs(stored - exact) <= 2**-11 * np.abs(exact) + 2**-25 * scale + 1e-7).all()
+def check_half(
+    stored: NDArray[np.float64], exact: NDArray[np.float64], scale: float, rounding: float = 0
+) -> None:
+    """Half precision: 11 bits of each number, and 2 ** -25 of the largest one.
+
+    `rounding` is what sums in float32 leave open, for another order of their terms.
+    """
+    error = np.abs(stored - exact)
+    assert (error <= 2**-11 * np.abs(exact) + (2**-25 + rounding) * scale + 1e-7).all()
 
 
 def test_scale_times_what_is_kept_is_what_the_backbone_said_to_half_precision() -> None:
@@ -196,7 +202,7 @@ def test_tokens_of_a_vit_are_kept_as_they_are(vit_tiny: Path) -> None:
     pixels = torch.from_numpy(image().copy()).permute(2, 0, 1)
     tokens = vit(pixels[None])[0].double().numpy()
     assert np.abs(tokens).max() > 2  # of no unit length
-    check_half(real(found, 0), tokens, found.scale)
+    check_half(real(found, 0), tokens, found.scale, rounding=2**-18)
     view = vit(view_pixels(pixels, 0, "a.png", 2)[None])[0].double().numpy()
     check_half(real(found, variant(2, False)), view, found.scale)
 
