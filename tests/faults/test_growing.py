@@ -32,11 +32,11 @@ def test_a_pass_begins_with_the_first_node_that_comes_and_takes_in_the_others(
     ):
         seen: set[int] = set()
 
-        def all_nodes_segment() -> bool:
-            seen.update(cluster.nodes_with("MapWorker(MapBatches(Segment))"))
+        def both_work() -> bool:
+            seen.update(cluster.nodes_with("ray::Map"))  # workers, or the tasks around them
             return len(seen) == 2
 
-        running.wait_for(all_nodes_segment, 700)
+        running.wait_for(both_work, 700)
         result = running.finish(700)
         said = running.log.read_text()
     assert "waiting for nodes, 500 seconds at most" in said
