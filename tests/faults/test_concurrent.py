@@ -71,7 +71,7 @@ def test_a_run_that_is_overtaken_gives_way_and_what_its_tasks_wrote_late_is_neve
     in_process(photographs, anew, second)
     receipts = ledger._receipts
 
-    def overtaken(graph: Any) -> Generator[tuple[str, ShardCounts]]:
+    def overtaken(graph: Any) -> Generator[tuple[str, ShardCounts, ShardCounts]]:
         found = receipts(graph)
         yield next(found)
         with monkeypatch.context() as patch:

@@ -129,7 +129,7 @@ class Watched:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, then: Any) -> None:
         receipts = ledger._receipts
 
-        def watched(graph: Any) -> Generator[tuple[str, ShardCounts]]:
+        def watched(graph: Any) -> Generator[tuple[str, ShardCounts, ShardCounts]]:
             for receipt in receipts(graph):
                 yield receipt
                 then()

@@ -117,15 +117,15 @@ def test_nodes_are_asked_for_as_long_as_workers_are_missing(
     cpus = int(ray.cluster_resources()["CPU"])
     run = RunConfig(num_workers=cpus + 1, wait=1, device="cpu")
 
-    @ray.remote(num_cpus=1)
     class Holder:
         def there(self) -> bool:
             return True
 
+    actor: Any = ray.remote(num_cpus=1)(Holder)
     with asking_for_nodes(run):
         # what is idle takes the requests: nothing is pending for good
         assert eventually(lambda: placed_or_dropped() >= 2)
-        holders = [Holder.remote() for _ in range(cpus)]
+        holders = [actor.remote() for _ in range(cpus)]
         ray.get([holder.there.remote() for holder in holders])
         assert eventually(lambda: pending() == 2)  # one worker, and one CPU for the tasks
     assert pending() == 0
