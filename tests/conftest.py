@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking import forking
+
 pytest_plugins = ("tests.s3",)
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,6 +66,7 @@ def ray_cluster(s3_server: str) -> Iterator[None]:
 
     from specray.pipelines.cluster import start_local
 
-    start_local(3, object_store_memory=256 * 2**20)
+    with forking():
+        start_local(3, object_store_memory=256 * 2**20)
     yield
     ray.shutdown()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 from ray.cluster_utils import Cluster
+
+from tests.forking import forking
 
 NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
 
@@ -23,7 +25,9 @@ class SmallCluster:
     """A head without room for actors, where drivers live, and two nodes that come and go."""
 
     cluster: Cluster
-    nodes: list[Any]
+    starting: Callable[[], AbstractContextManager[None]]
+    """Nodes are started in it."""
+    nodes: list[Any] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -68,7 +72,8 @@ class SmallCluster:
 
     def add_node(self) -> Any:
         """Have another node join."""
-        self.nodes.append(self.cluster.add_node(**NODE))
+        with self.starting():
+            self.nodes.append(self.cluster.add_node(**NODE))
         self.cluster.wait_for_nodes()
         return self.nodes[-1]
 
@@ -92,20 +97,24 @@ def _kill(rng: random.Random, processes: list[psutil.Process]) -> int:
 
 
 @contextmanager
-def small_cluster(**head: Any) -> Iterator[SmallCluster]:
+def small_cluster(
+    starting: Callable[[], AbstractContextManager[None]] = forking, **head: Any
+) -> Iterator[SmallCluster]:
     """Start the cluster; its processes see the environment of this one.
 
     Parameters
     ----------
+    starting
+        See `SmallCluster`; by default workers are forked.
     head
         Further options of the head's `Cluster.add_node`.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     usual = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=usual | head)
+    with starting():
+        cluster = SmallCluster(Cluster(True, head_node_args=usual | head), starting)
     try:
-        nodes = [cluster.add_node(**NODE) for _ in range(2)]
-        cluster.wait_for_nodes()
-        yield SmallCluster(cluster, nodes)
+        cluster.mend()
+        yield cluster
     finally:
-        cluster.shutdown()
+        cluster.cluster.shutdown()

@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,7 +111,7 @@ def job_server() -> Iterator[JobServer]:
         patch.setenv("PATH", str(BIN), prepend=os.pathsep)  # as in an environment that is activated
         # Ray's 3 seconds, after which it kills what was to stop, are few where tests share cores.
         patch.setenv("RAY_JOB_STOP_WAIT_TIME_S", "300")
-        with small_cluster(**HEAD, temp_dir=folder) as cluster:
+        with small_cluster(nullcontext, **HEAD, temp_dir=folder) as cluster:
             # The job server tells its jobs the cluster that is noted here. By default the folder is
             # one for all clusters of this machine, and the latest is noted.
             write_ray_address(cluster.address, folder)

@@ -49,9 +49,10 @@ def test_of_two_commands_with_other_images_the_first_gives_way_and_the_second_is
         key_list(tmp_path, "second.txt", keys[COUNT // 3 :]),
     ]
     output = tmp_path / "out"
-    with segment(photographs, output, "--keys", str(lists[0])) as first:
+    both = on_our_ray()
+    with segment(photographs, output, "--keys", str(lists[0]), environment=both) as first:
         assert first.wait_for((output / "run.json").exists)
-        with segment(photographs, output, "--keys", str(lists[1])) as second:
+        with segment(photographs, output, "--keys", str(lists[1]), environment=both) as second:
             second.finish()
             assert first.process.wait(240) == 2
         assert "another run" in first.log.read_text().splitlines()[-1]

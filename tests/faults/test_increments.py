@@ -19,7 +19,7 @@ import pytest
 from specray.pipelines import ledger
 from specray.tables import read
 from specray.tables.counts import ShardCounts
-from tests.faults.command import COUNT, assert_same, in_process, segment
+from tests.faults.command import COUNT, assert_same, in_process, on_our_ray, segment
 from tests.pipelines.photographs import encode, photograph
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
@@ -195,7 +195,7 @@ def test_a_killed_increment_is_continued_and_still_reports_the_changes(
 ) -> None:
     old = read(str(output))
     change(source)
-    with segment(source, output, script=DEATH) as running:
+    with segment(source, output, script=DEATH, environment=on_our_ray()) as running:
         assert running.process.wait(240) == -signal.SIGKILL
     assert read(str(output)).equals(old)
     result = in_process(source, output)

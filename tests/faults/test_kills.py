@@ -27,7 +27,7 @@ from tests.faults.proxy import Proxy, faulty_s3
 from tests.pipelines.photographs import write_photographs
 
 SCHEDULES = int(os.environ.get("SPECRAY_FAULT_SCHEDULES", "4"))
-IMAGES = 160
+IMAGES = 96
 SHARD, BATCH = 16, 1  # as many batches to a shard as by default
 WORKERS = 2
 KINDS = ("worker", "actor", "node", "driver")

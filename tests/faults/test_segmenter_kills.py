@@ -18,7 +18,7 @@ from tests.pipelines.segmenter.cases import ENCODER, write_encoder, write_labels
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-STEPS = 40
+STEPS = 24
 WORKERS = ("--num-workers", "2")
 FLAGS = (
     *("--network", "vit-decoder", "--encoder", ENCODER, "--steps", str(STEPS), "--batch", "8"),

@@ -22,7 +22,7 @@ from tests.pipelines.photographs import write_photographs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-STEPS = 60
+STEPS = 28
 DRIVERS, WORKERS_EACH = (4, 2) if SCHEDULES > 4 else (2, 1)
 """Deaths of the driver, and of workers before each of them."""
 FLAGS = ("--classes", "4", "--batch", "32", "--em-steps", str(STEPS), "--checkpoint-every", "4")
@@ -88,7 +88,7 @@ def calm(
 ) -> dict[int, list[bytes]]:
     """The prototypes of undisturbed runs, by their number of workers."""
     found = {}
-    for workers in (1, 2, 4):
+    for workers in (2, 4):
         output = tmp_path_factory.mktemp(f"calm{workers}")
         with train(proposals, output, cluster, workers) as running:
             assert running.finish()["steps"] == STEPS
@@ -96,11 +96,10 @@ def calm(
     return found
 
 
-def test_one_two_and_four_workers_fit_the_same_prototypes(calm: dict[int, list[bytes]]) -> None:
-    one, *others = (Classifier.from_bytes(data[0]) for data in calm.values())
-    for other in others:
-        assert abs(one.momentum - other.momentum).max() <= 1e-6
-        assert abs(one.running - other.running).max() <= 1e-6
+def test_two_and_four_workers_fit_the_same_prototypes(calm: dict[int, list[bytes]]) -> None:
+    two, four = (Classifier.from_bytes(calm[workers][0]) for workers in (2, 4))
+    assert abs(two.momentum - four.momentum).max() <= 1e-6
+    assert abs(two.running - four.running).max() <= 1e-6
 
 
 def test_workers_and_drivers_that_are_killed_are_continued_to_the_same_bits(
