@@ -28,11 +28,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-LIBRARIES = ("pandas", "pyarrow.dataset", "boto3", "google.protobuf.json_format", "pydantic")
-"""Imported, as with Ray, before the number of threads is set; numpy among them."""
-
-WITH_ONE_THREAD = ("torch", "scipy.sparse.linalg", "numba", "timm", "sklearn.cluster", "faiss")
-"""Imported by what has one CPU, and for which Ray has set this number."""
+LIBRARIES = (
+    *("boto3", "google.protobuf.json_format", "numba", "pandas", "pyarrow.dataset", "pydantic"),
+    *("scipy.sparse.linalg", "timm", "torch"),
+)
+"""Imported by Ray and by us."""
 
 ROOMS = ("backbones", "masks", "semantics", "sources", "spectral", "tables")
 """Of specray: those that know no Ray."""
@@ -105,10 +105,9 @@ def _serve(address: str) -> None:
 
 
 def _import_all() -> None:
-    for name in LIBRARIES:
-        importlib.import_module(name)
+    # What has one CPU finds this set by Ray, and as many threads decide the last bit of results.
     os.environ["OMP_NUM_THREADS"] = "1"
-    for name in (*WITH_ONE_THREAD, *(f"specray.{room}" for room in ROOMS)):
+    for name in (*LIBRARIES, *(f"specray.{room}" for room in ROOMS)):
         importlib.import_module(name)
     assert "ray" not in sys.modules
 

@@ -22,8 +22,8 @@ from tests.pipelines.photographs import write_photographs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-STEPS = 28
-DRIVERS, WORKERS_EACH = (4, 2) if SCHEDULES > 4 else (2, 1)
+STEPS = 60 if SCHEDULES > 1 else 24
+DRIVERS, WORKERS_EACH = (4, 2) if SCHEDULES > 1 else (1, 1)
 """Deaths of the driver, and of workers before each of them."""
 FLAGS = ("--classes", "4", "--batch", "32", "--em-steps", str(STEPS), "--checkpoint-every", "4")
 WRITTEN = ("prototypes.safetensors", "prototypes-best-by-ground-truth.safetensors")
@@ -122,5 +122,6 @@ def test_workers_and_drivers_that_are_killed_are_continued_to_the_same_bits(
         assert not (tmp_path / "prototypes.safetensors").exists()
     with train(proposals, tmp_path, cluster, 2) as running:
         running.finish()
-    assert killed >= DRIVERS * WORKERS_EACH - 1  # one may come while workers are being replaced
+    # one may come while workers are being replaced
+    assert killed >= max(1, DRIVERS * WORKERS_EACH - 1)
     assert written(tmp_path) == calm[2]
