@@ -33,7 +33,10 @@ def proxy(s3_server: str) -> Iterator[Proxy]:
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5])
-def test_a_store_that_fails_often_loses_nothing(proxy: Proxy, s3_bucket: str, rate: float) -> None:
+def test_a_store_that_fails_often_loses_nothing(
+    proxy: Proxy, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, rate: float
+) -> None:
+    monkeypatch.setattr(s3, "PATIENCE", 60.0)  # the machine may be busy besides
     store = S3Store(s3_bucket, "pre fix/", proxy.url)
     proxy.rate, proxy.stall = rate, 0.05
     with ThreadPoolExecutor(8) as pool:
