@@ -104,7 +104,8 @@ def test_killed_at_random_the_rows_are_those_of_a_calm_run(
     total, before = len(shards(place.calm)), place.reads()
     # when to strike: at so many shards, a moment later
     times = sorted(rng.sample(range(total), len(KINDS)))
-    strikes = list(zip(times, rng.sample(KINDS, len(KINDS)), strict=True))
+    kinds = rng.sample(KINDS, len(KINDS))
+    strikes = list(zip(times, kinds, strict=True))
     dead, start = 0, time.monotonic()
     while True:
         with segment(
@@ -125,6 +126,7 @@ def test_killed_at_random_the_rows_are_those_of_a_calm_run(
         json.dumps(
             {
                 "seed": seed,
+                "kinds": kinds,
                 "processes_killed": dead,
                 "read_again": repeated,
                 "segmented_again": result["repeated_images"],
